@@ -1,0 +1,1 @@
+"""Rules as values: compiled from a routing, executed in memory, verified, compared."""

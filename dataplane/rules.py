@@ -1,0 +1,164 @@
+"""Rules as values: what a switch is told, with no word of how it is told."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import TypeAlias
+
+COOKIE_TAG = 0x4844
+"""Upper 16 bits of every cookie of ours; flows without it are somebody else's."""
+COOKIE_MASK = 0xFFFF_0000_0000_0000
+
+GROUP_ID_BASE, GROUP_ID_END = 0x4800_0000, 0x4900_0000
+"""Group ids from here to below the end are ours."""
+METER_ID_BASE, METER_ID_END = 0x4800, 0x1_4800
+"""Meter ids from here to below the end are ours (base: LLDP; base + port: one edge port)."""
+
+ETH_TYPE_IPV4 = 0x0800
+ETH_TYPE_ARP = 0x0806
+ETH_TYPE_MPLS = 0x8847
+ETH_TYPE_LLDP = 0x88CC
+
+PORT_CONTROLLER = 0xFFFF_FFFD
+PORT_IN_PORT = 0xFFFF_FFF8
+
+
+class Table(IntEnum):
+    """The tables of the pipeline, in the order in which a packet meets them."""
+
+    GUARD = 0
+    CLASSIFY = 1
+    TRANSIT = 2
+    DEFAULT = 3
+
+
+class Role(IntEnum):
+    """What a rule is for; part of its cookie."""
+
+    GUARD = 1
+    CLASSIFY = 2
+    TRANSIT = 3
+    DEFAULT = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """Fields that a packet must have; None matches anything. Exact values (masks come with their users)."""
+
+    in_port: int | None = None
+    eth_src: str | None = None
+    eth_dst: str | None = None
+    eth_type: int | None = None
+    ipv4_src: str | None = None
+    ipv4_dst: str | None = None
+    arp_spa: str | None = None
+    arp_sha: str | None = None
+    arp_tpa: str | None = None
+    mpls_label: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """Send the packet out of a port (`PORT_CONTROLLER`: to the controller, whole)."""
+
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class ToGroup:
+    """Hand the packet to a group."""
+
+    group_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class PushLabel:
+    """Push an MPLS header (Ethernet type 0x8847) and set its 20-bit label."""
+
+    label: int
+
+
+@dataclass(frozen=True, slots=True)
+class PopLabel:
+    """Pop the outermost MPLS header; the packet below is IPv4."""
+
+
+Action: TypeAlias = Output | ToGroup | PushLabel | PopLabel
+
+
+@dataclass(frozen=True, slots=True)
+class FlowRule:
+    """One flow entry; ``cookie`` is computed: tag, role and a hash of the content.
+
+    Actions are applied in order, then the packet goes on to ``goto`` where given. No action and no
+    ``goto`` drops it. A ``meter_id`` is applied first.
+    """
+
+    table: Table
+    priority: int
+    match: Match
+    actions: tuple[Action, ...] = ()
+    goto: Table | None = None
+    meter_id: int | None = None
+    role: Role = Role.DEFAULT
+
+    @property
+    def cookie(self) -> int:
+        content = repr((self.table.value, self.priority, self.match, self.actions, self.goto, self.meter_id))
+        digest = hashlib.blake2b(content.encode(), digest_size=5).digest()
+        return COOKIE_TAG << 48 | self.role << 40 | int.from_bytes(digest)
+
+    @property
+    def key(self) -> tuple[Table, int, Match]:
+        """What a switch tells flows apart by (OpenFlow 1.3.5, section 6.4)."""
+        return (self.table, self.priority, self.match)
+
+
+class GroupType(IntEnum):
+    """Group types with their numbers in OpenFlow 1.3.5, section 7.3.4.2."""
+
+    SELECT = 1
+    FAST_FAILOVER = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """One choice of a group; a bucket whose watched port is down is not chosen."""
+
+    actions: tuple[Action, ...]
+    watch_port: int | None = None
+    weight: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """A group entry. Ids follow content, so a group is added or removed, never modified."""
+
+    id: int
+    type: GroupType
+    buckets: tuple[Bucket, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Meter:
+    """A drop meter in packets per second."""
+
+    id: int
+    rate_pps: int
+    burst_packets: int
+
+
+@dataclass(frozen=True, slots=True)
+class SwitchRules:
+    """All that one switch is told."""
+
+    flows: frozenset[FlowRule] = frozenset()
+    groups: frozenset[Group] = frozenset()
+    meters: frozenset[Meter] = frozenset()
+
+
+RuleSet: TypeAlias = Mapping[str, SwitchRules]
+"""Rules per switch, by node name."""

@@ -1,0 +1,1 @@
+"""Emulated training clusters that run real collectives."""

@@ -1,0 +1,1 @@
+"""What a routing would do: flow-level simulation."""

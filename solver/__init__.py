@@ -1,0 +1,1 @@
+"""Demands in, routing with its proof out."""

@@ -1,0 +1,126 @@
+"""A routing: flows on links, the paths they decompose into, and the proof that they are good."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
+from solver.demand import Demand
+from topologies.fabric import Fabric, LinkId
+
+Path: TypeAlias = tuple[LinkId, ...]
+"""Consecutive directed links from a demand's source to its target, access links included."""
+
+
+class Objective(StrEnum):
+    """What a routing is best at."""
+
+    MIN_DELAY = "min-delay"
+    MIN_MAX_UTILISATION = "min-max-utilisation"
+    MAX_CONCURRENT_FLOW = "max-concurrent-flow"
+
+
+class Status(StrEnum):
+    """How good a routing is known to be."""
+
+    OPTIMAL = "optimal"
+    FEASIBLE = "feasible"
+
+
+@dataclass(frozen=True, slots=True)
+class PathFlow:
+    """A share of a demand on one path."""
+
+    links: Path
+    rate_bps: float
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """The independent check of a routing, and the prices with which anybody can repeat it.
+
+    Attributes
+    ----------
+    value, bound, gap : float
+        Objective recomputed from the flows, bound recomputed from the prices, and
+        ``|value - bound| / max(|value|, |bound|)`` (0 where both are 0).
+    violation : float
+        Largest violation of capacity or conservation, relative to the largest demand.
+    prices : array of float, shape (links,)
+        Dual price of each link, not negative; scaled as the objective's bound wants it.
+    """
+
+    objective: Objective
+    value: float
+    bound: float
+    gap: float
+    violation: float
+    prices: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Seconds:
+    """Where the time went."""
+
+    build: float = 0.0
+    solve: float = 0.0
+    certify: float = 0.0
+
+    @property
+    def total(self) -> float:
+        return self.build + self.solve + self.certify
+
+
+@dataclass(frozen=True)
+class Routing:
+    """Flows on links per destination, with their proof.
+
+    Attributes
+    ----------
+    fabric : Fabric
+    demands : tuple of Demand
+    targets : tuple of str
+        Destinations, the rows of `flow_bps`.
+    flow_bps : sparse array, shape (targets, links)
+        Flow towards each destination on each link of ``fabric.links``, bit/s.
+    carried_bps : array, shape (demands,)
+        What of each demand is carried, bit/s.
+    single_paths : tuple of Path or None
+        The path of each demand where the routing gives every demand exactly one.
+    max_utilisation_allowed : float
+        The share of each capacity that the routing was allowed to use.
+    certificate : Certificate or None
+        None only for baselines, which optimise nothing.
+    engine, reason : str
+        What computed it, and why that was chosen.
+    """
+
+    fabric: Fabric
+    demands: tuple[Demand, ...]
+    targets: tuple[str, ...]
+    flow_bps: csr_array[np.float64, tuple[int, int]]
+    carried_bps: NDArray[np.float64]
+    status: Status
+    engine: str
+    reason: str
+    max_utilisation_allowed: float = 1.0
+    single_paths: tuple[Path, ...] | None = None
+    certificate: Certificate | None = None
+    seconds: Seconds = field(default_factory=Seconds)
+
+    def loads_bps(self) -> NDArray[np.float64]:
+        """Load on each link, shape (links,), bit/s."""
+        return np.asarray(self.flow_bps.sum(axis=0), dtype=np.float64).ravel()
+
+    def utilisations(self) -> NDArray[np.float64]:
+        """Load over capacity of each link, shape (links,)."""
+        return self.loads_bps() / self.fabric.capacities_bps
+
+    def total_delay(self) -> float:
+        """``sum_e d_e f_e`` in bit: what is in flight at any moment."""
+        return float(self.loads_bps() @ self.fabric.delays_s)

@@ -1,0 +1,1 @@
+"""The fabric as a value: nodes and links, generators, readers and writers."""

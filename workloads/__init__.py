@@ -1,0 +1,1 @@
+"""What runs on a fabric: jobs, their collectives, and where the ranks sit."""
