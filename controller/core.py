@@ -1,0 +1,478 @@
+"""The daemon's decisions: what the switches report, what users ask, and what follows from both.
+
+Everything here runs in the OpenFlow thread, which alone writes this state; what other threads read is
+published as values.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, replace
+
+from dataplane.compiler import DefaultRouting, compile_rules
+
+from controller.arp import ArpResponder
+from controller.config import Config
+from controller.discovery import Change, Discovery, PortId
+from controller.eventlog import EventLog
+from controller.hosts import HostTable
+from controller.installer import Installer, Outcome
+from controller.jobs import JobTable
+from controller.measurement import LoadMeter, Reading
+from controller.planner import Answer, Planner
+from controller.planning import PlanAnswer, PlanRequest
+from controller.runtime import Runtime, Switch
+from controller.service import (
+    Event,
+    HostStatus,
+    JobStatus,
+    LinkStatus,
+    PlanStatus,
+    PortRole,
+    Readiness,
+    SwitchStatus,
+)
+from controller.store import Store
+from controller.view import View, build_view, switch_name
+from controller.wire import PacketIn, Port, PortCounters
+from dataplane.rules import SwitchRules
+from topologies.errors import HeddleError
+from topologies.fabric import Fabric, LinkId, Node, NodeKind
+from workloads.headers import read_arp, read_ethernet
+from workloads.job import Job
+
+log = logging.getLogger(__name__)
+
+COALESCE_S = 0.05
+"""Least time between snapshots, failures excepted."""
+SETTLE_S = 2.0
+"""The first plan waits until nothing new was found for this long, or all that was declared is there."""
+RETRY_S = 1.0
+"""Wait before a failed installation is planned anew."""
+QUARANTINE_S = 10.0
+"""Time for which a label that was given up is not used again."""
+
+_COUNTED_ONLY = frozenset({"lldp-foreign", "lldp-replayed", "port-up", "port-edge", "link-seen"})
+
+_WAITING = Readiness(False, "waiting for switches")
+
+
+@dataclass(frozen=True, slots=True)
+class _Published:
+    """What other threads read; replaced whole."""
+
+    view: View
+    switches: tuple[SwitchStatus, ...] = ()
+    links: tuple[LinkStatus, ...] = ()
+    hosts: tuple[HostStatus, ...] = ()
+    jobs: tuple[JobStatus, ...] = ()
+    plan: PlanStatus | None = None
+    readiness: Readiness = _WAITING
+
+
+class Core:
+    """Live state and the loop observe → plan → compile → install; implements `controller.service.Service`.
+
+    Parameters
+    ----------
+    declared : Fabric or None
+        The fabric file's content.
+    """
+
+    def __init__(self, config: Config, store: Store, declared: Fabric | None, runtime: Runtime) -> None:
+        self._config = config
+        self._store = store
+        self._declared = declared
+        self._runtime = runtime
+        self._switches: dict[int, Switch] = {}
+        self._addresses: dict[int, str] = {}
+        self._speeds_bps: dict[PortId, float] = {}
+        self._meter = LoadMeter()
+        self._events = EventLog(store.next_event_id(), store.add_event)
+        self._hosts = HostTable(declared)
+        self._discovery = Discovery(store.secret(), lambda port: bool(self._hosts.at(port)))
+        self._arp = ArpResponder(self._hosts, self._send_frame, self._edge_ports_of_all)
+        self._installer = Installer(runtime, self._installed)
+        self._planner = Planner(self._deliver)
+        self._jobs = JobTable(store)
+        self._plan = store.load_plan()
+        self._released: dict[int, float] = {}
+        self._request: PlanRequest | None = None
+        self._answer: PlanAnswer | None = None
+        self._retry_s: float | None = None
+        self._dirty = self._urgent = False
+        self._changed_s = runtime.now_s()
+        self._published_s = 0.0
+        self._settled = False
+        self._notices: frozenset[Change] = frozenset()
+        for host in store.hosts():
+            self._hosts.restore(host.ip, host.mac, host.at)
+        self._out = _Published(View(Fabric((), ()), frozenset(), ()))
+
+    def start(self) -> None:
+        """Start the planner."""
+        self._planner.start()
+        self._publish_statuses()
+
+    def stop(self) -> None:
+        """Stop planning; the switches keep their rules."""
+        self._planner.stop()
+
+    # ── what the switches say ────────────────────────────────────────────────────────────────────
+
+    def switch_up(self, switch: Switch, ports: Sequence[Port]) -> None:
+        """A switch has come: read its rules, give it those of discovery, then probe its ports."""
+        self._switches[switch.dpid] = switch
+        self._addresses[switch.dpid] = switch.address
+        name = self._name(switch.dpid)
+        self._events.note("switch-up", f"switch {name} is connected from {switch.address}")
+        self._touch(urgent=False)
+        self._runtime.spawn(lambda: self._welcome(switch, name, ports))
+
+    def _welcome(self, switch: Switch, name: str, ports: Sequence[Port]) -> None:
+        try:
+            rules, foreign = switch.read_rules()
+            if self._switches.get(switch.dpid) is not switch:
+                return
+            self._installer.connected(name, switch, rules)
+            if foreign:
+                self._events.note(
+                    "foreign-rules", f"switch {name} has {foreign} flows that are not ours; they may bypass the plan"
+                )
+            refused = self._installer.add_missing(name, self._first_rules(name, switch.dpid))
+        except HeddleError as error:
+            self._events.note("switch-silent", f"switch {name} did not take its first rules: {error}")
+            return
+        for sentence in refused:
+            self._events.note("rule-refused", f"switch {name} refused a rule: {sentence}")
+        if self._switches.get(switch.dpid) is not switch:
+            return
+        present = {port.number for port in ports}
+        for number in self._discovery.ports_of(switch.dpid) - present:
+            self._took(self._discovery.port_down(PortId(switch.dpid, number)))
+        for port in ports:
+            self.port_changed(switch.dpid, port, gone=False)
+        if self._settled:
+            self._ask_for_plan()
+
+    def _first_rules(self, name: str, dpid: int) -> SwitchRules:
+        """What a switch needs before anything is known of its ports: LLDP comes up, the rest is dropped."""
+        alone = Fabric((Node(name, NodeKind.SWITCH, dpid=dpid),), ())
+        return compile_rules(alone, default=DefaultRouting(self._config.routing.default))[name]
+
+    def switch_down(self, dpid: int, reason: str) -> None:
+        """The channel is lost; the data plane goes on by the rules it has."""
+        if self._switches.pop(dpid, None) is None:
+            return
+        name = self._name(dpid)
+        self._installer.disconnected(name)
+        self._discovery.switch_gone(dpid)
+        self._events.note("switch-down", f"switch {name} is disconnected: {reason}")
+        self._touch(urgent=False)
+
+    def port_changed(self, dpid: int, port: Port, *, gone: bool) -> None:
+        """A port appeared, changed or went."""
+        at = PortId(dpid, port.number)
+        if gone or not port.is_up:
+            self._took(self._discovery.port_down(at))
+            return
+        self._speeds_bps[at] = port.speed_bps
+        self._took(self._discovery.port_up(at, self._runtime.now_s()))
+
+    def packet_in(self, dpid: int, packet: PacketIn) -> None:
+        """A frame came up: LLDP from anywhere, ARP from edge ports; everything else is counted and dropped."""
+        at = PortId(dpid, packet.in_port)
+        frame = read_ethernet(packet.data)
+        if frame is None:
+            self._events.counts["packet-short"] += 1
+            return
+        now_s = self._runtime.now_s()
+        if frame.eth_type == 0x88CC:
+            self._took(self._discovery.lldp_arrived(at, packet.data, now_s))
+            return
+        arp = read_arp(frame.payload) if frame.eth_type == 0x0806 else None
+        if arp is None or self._discovery.role(at) is not PortRole.EDGE:
+            self._events.counts["packet-unwanted"] += 1
+            return
+        if arp.sender_mac != frame.source:
+            self._events.note("arp-spoofed", f"ARP at {self._name(dpid)}:{at.port} names another sender than its frame")
+            return
+        known = self._hosts.find(arp.sender_ip)
+        lost = known is not None and known.at is not None and self._discovery.role(known.at) is not PortRole.EDGE
+        changes = self._hosts.arp_arrived(at, arp, now_s, old_place_lost=lost)
+        self._took(changes)
+        if any(change.kind in ("host-seen", "host-moved") for change in changes):
+            self._store.save_host(arp.sender_ip, arp.sender_mac, at)
+        self._arp.answer(at, arp, now_s)
+
+    def counters_read(self, dpid: int, counters: Sequence[PortCounters]) -> None:
+        """Port counters came in."""
+        now_s = self._runtime.now_s()
+        for counter in counters:
+            port = PortId(dpid, counter.port)
+            self._meter.read(port, Reading(now_s, counter.rx_bytes, counter.tx_bytes))
+            self._discovery.counters_read(port, counter.rx_packets)
+
+    # ── time ─────────────────────────────────────────────────────────────────────────────────────
+
+    def tick(self) -> None:
+        """Do what is due; called some twenty times a second."""
+        now_s = self._runtime.now_s()
+        for port, frame in self._discovery.probes_due(now_s):
+            self._send_frame(port, frame)
+        self._took(self._discovery.tick())
+        for port in tuple(self._discovery.contested):
+            if self._arp.host_gone(port, now_s):
+                self._hosts.forget_at(port)
+                self._discovery.contested.discard(port)
+                self._touch(urgent=False)
+        if self._dirty and (self._urgent or now_s - self._published_s >= COALESCE_S):
+            self._publish_view()
+        if not self._settled and self._is_settled(now_s):
+            self._settled = True
+            self._events.note("settled", f"the fabric is known: {self._size()}")
+            self._ask_for_plan()
+        if self._retry_s is not None and now_s >= self._retry_s:
+            self._retry_s = None
+            self._ask_for_plan()
+        self._released = {label: at_s for label, at_s in self._released.items() if now_s - at_s < QUARANTINE_S}
+        if now_s - self._published_s >= COALESCE_S:
+            self._publish_statuses()
+
+    def _is_settled(self, now_s: float) -> bool:
+        fabric = self._out.view.fabric
+        if not self._switches or self._dirty:
+            return False
+        if self._declared is not None and self._declared.link_by_id.keys() <= fabric.link_by_id.keys():
+            return True
+        return now_s - self._changed_s >= SETTLE_S
+
+    def _took(self, changes: Sequence[Change]) -> None:
+        for change in changes:
+            if change.kind in _COUNTED_ONLY:
+                self._events.counts[change.kind] += 1
+            else:
+                self._events.note(change.kind, change.message)
+            if change.kind not in ("lldp-foreign", "lldp-replayed", "host-conflict", "host-refused", "port-conflict"):
+                self._touch(urgent=change.urgent)
+        if self._urgent:
+            self._publish_view()
+
+    def _touch(self, *, urgent: bool) -> None:
+        self._dirty = True
+        self._urgent = self._urgent or urgent
+        self._changed_s = self._runtime.now_s()
+
+    # ── publishing ───────────────────────────────────────────────────────────────────────────────
+
+    def _publish_view(self) -> None:
+        """Make a snapshot of what is known now; a new one asks for a new plan."""
+        self._dirty = self._urgent = False
+        self._published_s = self._runtime.now_s()
+        old = self._out.view
+        attached = (host for host in self._hosts if host.at and self._discovery.role(host.at) is PortRole.EDGE)
+        edge = {
+            port for dpid, ports in self._discovery.edge_ports().items() for port in (PortId(dpid, p) for p in ports)
+        }
+        view = build_view(
+            self._addresses,
+            self._discovery.cables(),
+            (host for host in attached if host.at in edge),
+            self._speeds_bps,
+            self._declared,
+            old.fabric.version + 1,
+        )
+        for notice in view.notices:
+            if notice not in self._notices:
+                self._events.note(notice.kind, notice.message)
+        self._notices = frozenset(view.notices)
+        if view.fabric != old.fabric:
+            self._out = replace(self._out, view=view)
+        if self._settled:
+            self._ask_for_plan()
+        self._publish_statuses()
+
+    def _publish_statuses(self) -> None:
+        fabric = self._out.view.fabric
+        self._out = replace(
+            self._out,
+            switches=tuple(self._switch_status(node) for node in fabric.switches),
+            links=tuple(self._link_statuses(fabric)),
+            hosts=tuple(
+                HostStatus(host.name, host.ip, host.mac, self._port_name(host.at), host.learned_from)
+                for host in self._hosts
+            ),
+            jobs=self._jobs.statuses(),
+            plan=self._plan if self._plan is not None and self._plan.paths else None,
+            readiness=self._readiness(),
+        )
+
+    def _switch_status(self, node: Node) -> SwitchStatus:
+        rules = self._installer.installed.get(node.id, SwitchRules())
+        dpid = node.dpid or 0
+        return SwitchStatus(
+            node.id, dpid, dpid in self._switches, self._addresses.get(dpid),
+            len(rules.flows), len(rules.groups), len(rules.meters),
+        )  # fmt: skip
+
+    def _link_statuses(self, fabric: Fabric) -> list[LinkStatus]:
+        dpids = {node.id: node.dpid for node in fabric.switches}
+        statuses = []
+        for link in fabric.links:
+            source, target = dpids.get(link.source), dpids.get(link.target)
+            # A host has no counters here; its switch port received what it sent.
+            if source is not None:
+                load_bps = self._meter.sent_bps(PortId(source, link.source_port))
+            else:
+                load_bps = self._meter.received_bps(PortId(target, link.target_port)) if target is not None else None
+            statuses.append(
+                LinkStatus(
+                    link.id,
+                    link.reverse_id,
+                    link.capacity_bps,
+                    link.id in self._out.view.assumed,
+                    link.delay_s,
+                    load_bps,
+                )
+            )
+        return statuses
+
+    def _readiness(self) -> Readiness:
+        if not self._settled:
+            return Readiness(False, f"discovering the fabric: {self._size()} so far")
+        if self._answer is None:
+            return Readiness(False, "waiting for the first rules")
+        return Readiness(True, f"{self._size()}")
+
+    def _size(self) -> str:
+        fabric = self._out.view.fabric
+        return f"{len(fabric.switches)} switches, {len(fabric.hosts)} hosts, {len(fabric.links)} directed links"
+
+    # ── planning and installing ──────────────────────────────────────────────────────────────────
+
+    def _ask_for_plan(self) -> None:
+        names = {dpid: self._name(dpid) for dpid in self._addresses}
+        self._request = PlanRequest(
+            fabric=self._out.view.fabric,
+            edge_ports={names[dpid]: ports for dpid, ports in self._discovery.edge_ports().items() if dpid in names},
+            jobs=self._jobs.wanted(),
+            default=DefaultRouting(self._config.routing.default),
+            max_utilisation=self._config.routing.max_utilisation,
+            objective=self._config.objective,
+            active=self._plan,
+            quarantined=self._installer.labels() | frozenset(self._released),
+            unreachable=frozenset(name for dpid, name in names.items() if dpid not in self._switches),
+        )
+        self._planner.ask(self._request)
+
+    def _deliver(self, request: PlanRequest, answer: Answer) -> None:
+        """The planner's answer, in the planner's thread."""
+        self._runtime.call_soon(lambda: self._planned(request, answer))
+
+    def _planned(self, request: PlanRequest, answer: Answer) -> None:
+        self._events.counts["plans"] += 1
+        if request is not self._request:
+            return
+        if isinstance(answer, HeddleError):
+            self._events.note("plan-failed", f"no new plan, the rules in force stay: {answer}")
+            self._jobs.failed(request.jobs, str(answer))
+            return
+        for name, reason in answer.failures.items():
+            self._events.note("job-unplanned", f"job {name} takes default routing: {reason}")
+        self._answer = answer
+        if answer.plan != self._plan:
+            # Committed before any ingress flips, so that a restart finds what the switches may hold.
+            self._store.save_plan(answer.plan)
+            now_s = self._runtime.now_s()
+            kept = {path.label for path in answer.plan.paths} if answer.plan is not None else set()
+            for path in self._plan.paths if self._plan is not None else ():
+                if path.label not in kept:
+                    self._released[path.label] = now_s
+            self._plan = answer.plan
+        self._jobs.planned(request.jobs, answer)
+        self._installer.aim(answer.rules)
+        self._publish_statuses()
+
+    def _installed(self, outcome: Outcome) -> None:
+        self._events.counts["installations"] += 1
+        self._events.counts["rule-changes"] += outcome.changed
+        for error in outcome.errors:
+            self._events.note("install-failed", error)
+        if outcome.errors:
+            self._retry_s = self._runtime.now_s() + RETRY_S
+        if self._answer is None or outcome.target is not self._answer.rules:
+            return
+        if outcome.errors:
+            self._jobs.not_installed(outcome.errors[0])
+        else:
+            self._jobs.installed(self._request.jobs if self._request is not None else ())
+        self._publish_statuses()
+
+    # ── what users ask, any thread ───────────────────────────────────────────────────────────────
+
+    def readiness(self) -> Readiness:
+        return self._out.readiness
+
+    def fabric(self) -> Fabric:
+        return self._out.view.fabric
+
+    def switches(self) -> tuple[SwitchStatus, ...]:
+        return self._out.switches
+
+    def links(self) -> tuple[LinkStatus, ...]:
+        return self._out.links
+
+    def hosts(self) -> tuple[HostStatus, ...]:
+        return self._out.hosts
+
+    def jobs(self) -> tuple[JobStatus, ...]:
+        return self._out.jobs
+
+    def plan(self) -> PlanStatus | None:
+        return self._out.plan
+
+    def events(self, after_id: int = 0) -> tuple[Event, ...]:
+        return self._events.after(after_id)
+
+    def counters(self) -> Mapping[str, int]:
+        return dict(self._events.counts)
+
+    def submit_job(self, job: Job) -> Future[JobStatus]:
+        return self._runtime.call_soon(lambda: self._submit(job))
+
+    def remove_job(self, name: str) -> Future[JobStatus]:
+        return self._runtime.call_soon(lambda: self._remove(name))
+
+    def _submit(self, job: Job) -> JobStatus:
+        status = self._jobs.submit(job, self._out.view.fabric, {host.name for host in self._hosts})
+        self._events.note("job-submitted", f"job {job.name}: {job.collective} over {len(job.ranks)} ranks")
+        if self._settled:
+            self._ask_for_plan()
+        self._publish_statuses()
+        return status
+
+    def _remove(self, name: str) -> JobStatus:
+        status = self._jobs.remove(name)
+        self._events.note("job-removed", f"job {name} is on its way out")
+        if self._settled:
+            self._ask_for_plan()
+        self._publish_statuses()
+        return status
+
+    # ── small things ─────────────────────────────────────────────────────────────────────────────
+
+    def _name(self, dpid: int) -> str:
+        return switch_name(dpid, self._declared)
+
+    def _port_name(self, port: PortId | None) -> LinkId | None:
+        return LinkId(self._name(port.dpid), port.port) if port is not None else None
+
+    def _send_frame(self, port: PortId, frame: bytes) -> None:
+        switch = self._switches.get(port.dpid)
+        if switch is not None:
+            switch.send_frame(port.port, frame)
+
+    def _edge_ports_of_all(self) -> list[PortId]:
+        return [PortId(dpid, port) for dpid, ports in self._discovery.edge_ports().items() for port in sorted(ports)]

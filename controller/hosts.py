@@ -1,0 +1,127 @@
+"""The host table: who sits behind which edge port, learned from ARP or from the declaration."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from controller.discovery import Change, PortId
+from topologies.fabric import Fabric, Node
+from workloads.headers import Arp
+
+MAX_HOSTS = 65_536
+MAX_HOSTS_PER_PORT = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """A host and its place; ``answered_s`` is when it last sent ARP (0 where it is only declared)."""
+
+    name: str
+    ip: str
+    mac: str
+    at: PortId | None
+    learned_from: str
+    answered_s: float = 0.0
+
+
+class HostTable:
+    """Hosts by IPv4 address; bounded, and changed only by ARP from edge ports.
+
+    Parameters
+    ----------
+    declared : Fabric or None
+        Declared hosts are known from the start; they are attached where their access link says, once
+        discovery finds an edge port there.
+    """
+
+    def __init__(self, declared: Fabric | None) -> None:
+        self._by_ip: dict[str, Host] = {}
+        self._names: dict[str, str] = {}
+        dpids = {node.id: node.dpid for node in declared.switches} if declared is not None else {}
+        for node in declared.hosts if declared is not None else ():
+            place = _declared_place(declared, node, dpids)
+            if node.mac is not None:
+                self._names[node.mac] = node.id
+            if node.ip is not None:
+                self._names[node.ip] = node.id
+            if node.ip is not None and node.mac is not None:
+                self._by_ip[node.ip] = Host(node.id, node.ip, node.mac, place, "declared")
+
+    def __iter__(self) -> Iterator[Host]:
+        return iter(self._by_ip.values())
+
+    def restore(self, ip: str, mac: str, at: PortId) -> None:
+        """Take a host over from an earlier run; the declaration wins."""
+        if ip not in self._by_ip and len(self._by_ip) < MAX_HOSTS:
+            self._by_ip[ip] = Host(self._name(mac, ip), ip, mac, at, "arp")
+
+    def arp_arrived(self, at: PortId, arp: Arp, now_s: float, *, old_place_lost: bool) -> list[Change]:
+        """A host spoke at an edge port.
+
+        Parameters
+        ----------
+        old_place_lost : bool
+            Whether the port at which the host was known is no longer an edge port with link.
+        """
+        if arp.sender_ip == "0.0.0.0" or int(arp.sender_mac[1], 16) & 1:  # noqa: S104 - an address probe, not a bind
+            return []
+        known = self._by_ip.get(arp.sender_ip)
+        if known is None:
+            return self._learn(at, arp, now_s)
+        if (known.mac, known.at) == (arp.sender_mac, at):
+            self._by_ip[known.ip] = replace(known, answered_s=now_s)
+            return []
+        if known.mac != arp.sender_mac:
+            return [
+                Change(
+                    False,
+                    "host-conflict",
+                    f"{arp.sender_mac} at {_place(at)} claims {known.ip}, which {known.name} has",
+                )
+            ]
+        if known.at is not None and not old_place_lost:
+            where = "declared" if known.learned_from == "declared" and not known.answered_s else "known"
+            return [
+                Change(
+                    False, "host-conflict", f"{known.name} speaks at {_place(at)} but is {where} at {_place(known.at)}"
+                )
+            ]
+        self._by_ip[known.ip] = replace(known, at=at, learned_from="arp", answered_s=now_s)
+        return [Change(False, "host-moved", f"host {known.name} is now at {_place(at)}")]
+
+    def _learn(self, at: PortId, arp: Arp, now_s: float) -> list[Change]:
+        if len(self._by_ip) >= MAX_HOSTS or sum(host.at == at for host in self) >= MAX_HOSTS_PER_PORT:
+            return [Change(False, "host-refused", f"no room for another host at {_place(at)}: {arp.sender_ip}")]
+        name = self._name(arp.sender_mac, arp.sender_ip)
+        self._by_ip[arp.sender_ip] = Host(name, arp.sender_ip, arp.sender_mac, at, "arp", now_s)
+        return [Change(False, "host-seen", f"host {name} is at {_place(at)}")]
+
+    def forget_at(self, port: PortId) -> None:
+        """Drop the hosts at a port that turned out to lead to a switch."""
+        self._by_ip = {ip: host for ip, host in self._by_ip.items() if host.at != port}
+
+    def at(self, port: PortId) -> tuple[Host, ...]:
+        """Hosts known at a port."""
+        return tuple(host for host in self if host.at == port)
+
+    def find(self, ip: str) -> Host | None:
+        """The host that has an address."""
+        return self._by_ip.get(ip)
+
+    def _name(self, mac: str, ip: str) -> str:
+        return self._names.get(mac) or self._names.get(ip) or f"h-{ip}"
+
+
+def _declared_place(declared: Fabric | None, node: Node, dpids: dict[str, int | None]) -> PortId | None:
+    if declared is None:
+        return None
+    for link in declared.links:
+        if link.source == node.id:
+            dpid = dpids.get(link.target)
+            return PortId(dpid, link.target_port) if dpid is not None else None
+    return None
+
+
+def _place(port: PortId) -> str:
+    return f"{port.dpid:016x}:{port.port}"

@@ -1,0 +1,49 @@
+"""Load on links from successive readings of port counters."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from controller.discovery import PortId
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """Bytes that a port had received and sent by a moment of the monotonic clock."""
+
+    at_s: float
+    rx_bytes: int
+    tx_bytes: int
+
+
+class LoadMeter:
+    """The last two readings of each port, and the rates between them."""
+
+    def __init__(self) -> None:
+        self._last: dict[PortId, Reading] = {}
+        self._rates_bps: dict[PortId, tuple[float, float]] = {}
+
+    def read(self, port: PortId, reading: Reading) -> None:
+        """Take a reading; one that runs backwards (a restarted switch) starts anew."""
+        last = self._last.get(port)
+        self._last[port] = reading
+        if last is None or reading.at_s <= last.at_s:
+            return
+        if reading.rx_bytes < last.rx_bytes or reading.tx_bytes < last.tx_bytes:
+            self._rates_bps.pop(port, None)
+            return
+        seconds = reading.at_s - last.at_s
+        self._rates_bps[port] = (
+            (reading.rx_bytes - last.rx_bytes) * 8 / seconds,
+            (reading.tx_bytes - last.tx_bytes) * 8 / seconds,
+        )
+
+    def received_bps(self, port: PortId) -> float | None:
+        """Rate that came in at a port, bit/s; None before two readings."""
+        rates = self._rates_bps.get(port)
+        return rates[0] if rates is not None else None
+
+    def sent_bps(self, port: PortId) -> float | None:
+        """Rate that went out of a port, bit/s; None before two readings."""
+        rates = self._rates_bps.get(port)
+        return rates[1] if rates is not None else None

@@ -1,0 +1,129 @@
+"""Planning in a process of its own: one at a time, the newest request wins, a deadline kills."""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import signal
+import threading
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from multiprocessing.context import SpawnProcess
+from typing import TypeAlias
+
+from controller.planning import PlanAnswer, PlanRequest, make_plan
+from topologies.errors import HeddleError
+
+log = logging.getLogger(__name__)
+
+Answer: TypeAlias = PlanAnswer | HeddleError
+
+
+def _work(pipe: Connection) -> None:
+    """Answer requests until the other end of the pipe is gone (the daemon stopped or died)."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    while True:
+        try:
+            request: PlanRequest = pipe.recv()
+        except (EOFError, OSError):
+            return
+        answer: Answer
+        try:
+            answer = make_plan(request)
+        except HeddleError as error:
+            answer = error
+        except Exception as error:
+            logging.getLogger(__name__).exception("planning failed")
+            answer = HeddleError(f"planning failed with {type(error).__name__}: {error}; see the log and report it")
+        try:
+            pipe.send(answer)
+        except (BrokenPipeError, OSError):
+            return
+
+
+class Planner:
+    """A worker process behind an ordinary thread.
+
+    Parameters
+    ----------
+    deliver : callable
+        Called in the planner's thread with the request and its answer; it passes them on to the thread
+        that owns the state.
+    deadline_s : float
+        A plan that takes longer is given up: the process is killed and started again.
+    """
+
+    def __init__(self, deliver: Callable[[PlanRequest, Answer], None], deadline_s: float = 60.0) -> None:
+        self._deliver = deliver
+        self._deadline_s = deadline_s
+        self._wake = threading.Condition()
+        self._next: PlanRequest | None = None
+        self._stopped = False
+        self._process: SpawnProcess | None = None
+        self._pipe: Connection | None = None
+        self._thread = threading.Thread(target=self._run, name="planner", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread and the process (its imports take a second or two)."""
+        self._thread.start()
+
+    def ask(self, request: PlanRequest) -> None:
+        """Plan this next; a request that still waits is replaced, for it is out of date."""
+        with self._wake:
+            self._next = request
+            self._wake.notify()
+
+    def stop(self) -> None:
+        """End the process and the thread."""
+        with self._wake:
+            self._stopped = True
+            self._wake.notify()
+        self._end_process()
+        self._thread.join(timeout=10)
+
+    def _run(self) -> None:
+        self._start_process()
+        while True:
+            with self._wake:
+                self._wake.wait_for(lambda: self._stopped or self._next is not None)
+                if self._stopped:
+                    break
+                request, self._next = self._next, None
+            if request is not None:
+                self._deliver(request, self._plan(request))
+        self._end_process()
+
+    def _plan(self, request: PlanRequest) -> Answer:
+        if self._process is None or not self._process.is_alive():
+            self._start_process()
+        pipe = self._pipe
+        if pipe is None:
+            return HeddleError("the planning process did not start; see the log")
+        try:
+            pipe.send(request)
+            if pipe.poll(self._deadline_s):
+                answer: Answer = pipe.recv()
+                return answer
+        except (EOFError, OSError):
+            self._end_process()
+            return HeddleError("the planning process ended without an answer; it starts again with the next plan")
+        self._end_process()
+        return HeddleError(f"planning took longer than {self._deadline_s:g} s and was given up")
+
+    def _start_process(self) -> None:
+        self._end_process()
+        context = multiprocessing.get_context("spawn")
+        ours, theirs = context.Pipe()
+        process = context.Process(target=_work, args=(theirs,), name="heddle-planner", daemon=True)
+        process.start()
+        theirs.close()
+        self._pipe, self._process = ours, process
+
+    def _end_process(self) -> None:
+        process, self._process = self._process, None
+        pipe, self._pipe = self._pipe, None
+        if pipe is not None:
+            pipe.close()
+        if process is not None:
+            process.kill()
+            process.join(timeout=10)

@@ -1,0 +1,198 @@
+"""From a snapshot and jobs to verified rules: the pure function that the planner's process runs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from dataplane.compiler import DefaultRouting, LabelledPath, compile_rules
+from dataplane.labels import allocate
+from dataplane.verifier import verify
+from solver.share import PairPlan, plan_pairs
+
+from controller.service import PlannedPath, PlanStatus
+from dataplane.rules import RuleSet
+from solver.errors import SolverError
+from solver.routing import Objective, Path
+from topologies.errors import InputError
+from topologies.fabric import Fabric
+from workloads.collectives import job_pairs
+from workloads.job import Job
+
+ASSUMED_DELAY_S = 1e-6
+"""Delay of a link for which none is declared, once any link lacks one: hops decide then."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlanRequest:
+    """All that a plan depends on.
+
+    Attributes
+    ----------
+    edge_ports : mapping of str to frozenset of int
+        Edge ports by switch, hosts known there or not.
+    active : PlanStatus or None
+        The plan in force; its paths are kept as long as they live and the jobs are the same.
+    quarantined : frozenset of int
+        Labels that may still be on packets under way.
+    unreachable : frozenset of str
+        Switches that forward by the rules they have but take no new ones: no new path crosses them.
+    """
+
+    fabric: Fabric
+    edge_ports: Mapping[str, frozenset[int]]
+    jobs: tuple[Job, ...]
+    default: DefaultRouting
+    max_utilisation: float
+    objective: Objective
+    active: PlanStatus | None = None
+    quarantined: frozenset[int] = frozenset()
+    unreachable: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class PlanAnswer:
+    """Rules for every switch, the plan behind them, and why jobs were left out.
+
+    Attributes
+    ----------
+    plan : PlanStatus or None
+        None where no job could be planned; then all traffic takes default routing.
+    failures : dict of str to str
+        Jobs without a plan, with the reason.
+    """
+
+    fabric: Fabric
+    edge_ports: Mapping[str, frozenset[int]]
+    rules: RuleSet
+    plan: PlanStatus | None
+    failures: dict[str, str] = field(default_factory=dict)
+    seconds: float = 0.0
+
+
+def make_plan(request: PlanRequest) -> PlanAnswer:
+    """Solve, compile and verify.
+
+    A job that cannot be planned is left to default routing, with the reason; it never holds up the others.
+
+    Raises
+    ------
+    HeddleError
+        The rules failed verification: nothing may be installed.
+    """
+    started = time.perf_counter()
+    pairs_of: dict[str, tuple[tuple[str, str], ...]] = {}
+    failures: dict[str, str] = {}
+    for job in request.jobs:
+        try:
+            for host in job.ranks:
+                request.fabric.access_link(host)
+            pairs_of[job.name] = job_pairs(job)
+        except InputError as error:
+            failures[job.name] = str(error)
+    plan = _keep(request, pairs_of)
+    if plan is None and pairs_of:
+        try:
+            plan = _solve(request, pairs_of)
+        except (SolverError, InputError) as error:
+            failures.update(dict.fromkeys(pairs_of, str(error)))
+    paths = [LabelledPath(path.source, path.target, path.links, path.label) for path in plan.paths] if plan else []
+    rules = compile_rules(request.fabric, default=request.default, paths=paths, edge_ports=request.edge_ports)
+    verify(request.fabric, rules, paths)
+    return PlanAnswer(request.fabric, request.edge_ports, rules, plan, failures, time.perf_counter() - started)
+
+
+def _keep(request: PlanRequest, pairs_of: Mapping[str, Sequence[tuple[str, str]]]) -> PlanStatus | None:
+    """The active plan, where it still serves exactly these jobs on links that all live."""
+    active = request.active
+    if active is None or active.objective != request.objective:
+        return None
+    wanted = {(job, source, target) for job, pairs in _owned(pairs_of).items() for source, target in pairs}
+    planned = {(path.job, path.source, path.target) for path in active.paths if path.rate_bps > 0}
+    alive = request.fabric.link_by_id
+    if wanted != planned or not all(link in alive for path in active.paths for link in path.links):
+        return None
+    if any(alive[path.links[-1]].target != path.target for path in active.paths):
+        return None
+    return replace(active, fabric_version=request.fabric.version)
+
+
+def _owned(pairs_of: Mapping[str, Sequence[tuple[str, str]]]) -> dict[str, list[tuple[str, str]]]:
+    """Every pair once: the first job that has it owns its path."""
+    owned: dict[str, list[tuple[str, str]]] = {}
+    seen: set[tuple[str, str]] = set()
+    for job, pairs in pairs_of.items():
+        owned[job] = [pair for pair in pairs if pair not in seen]
+        seen.update(pairs)
+    return owned
+
+
+def _solve(request: PlanRequest, pairs_of: Mapping[str, Sequence[tuple[str, str]]]) -> PlanStatus:
+    owner = {pair: job for job, pairs in _owned(pairs_of).items() for pair in pairs}
+    fabric, remark = _with_delays(_reachable(request))
+    solution = plan_pairs(fabric, tuple(owner), max_utilisation=request.max_utilisation)
+    wanted = [
+        (owner[pair], *pair, path, rate_bps)
+        for pair, path, rate_bps in zip(owner, solution.paths, solution.rates_bps, strict=True)
+    ]
+    # Acknowledgements go back the way the data came, unless that pair has a path of its own.
+    wanted += [
+        (job, target, source, back, 0.0)
+        for job, source, target, path, _ in list(wanted)
+        if (target, source) not in owner and (back := _reverse(fabric, path)) is not None
+    ]
+    labels = _labels(request, [(source, target, path) for _, source, target, path, _ in wanted])
+    paths = tuple(
+        PlannedPath(job, source, target, label, path, rate_bps)
+        for (job, source, target, path, rate_bps), label in zip(wanted, labels, strict=True)
+    )
+    return _status(request, solution, paths, remark)
+
+
+def _reachable(request: PlanRequest) -> Fabric:
+    return request.fabric.without_links(
+        link.id for link in request.fabric.links if {link.source, link.target} & request.unreachable
+    )
+
+
+def _with_delays(fabric: Fabric) -> tuple[Fabric, str]:
+    missing = sum(link.delay_s is None for link in fabric.links)
+    if not missing:
+        return fabric, ""
+    links = tuple(link if link.delay_s is not None else replace(link, delay_s=ASSUMED_DELAY_S) for link in fabric.links)
+    return (
+        Fabric(fabric.nodes, links, fabric.version),
+        f"; {missing} links without declared delay count as {ASSUMED_DELAY_S:g} s each",
+    )
+
+
+def _reverse(fabric: Fabric, path: Path) -> Path | None:
+    back = tuple(fabric.link_by_id[link].reverse_id for link in reversed(path))
+    return back if all(link in fabric.link_by_id for link in back) else None
+
+
+def _labels(request: PlanRequest, wanted: Sequence[tuple[str, str, Path]]) -> list[int]:
+    """Labels for paths: an unchanged path keeps its own, so that its rules stay untouched."""
+    active = request.active.paths if request.active is not None else ()
+    kept = {(path.source, path.target, path.links): path.label for path in active}
+    fresh = [path for path in wanted if path not in kept]
+    in_use = frozenset(path.label for path in active)
+    new = dict(zip(fresh, allocate(len(fresh), in_use, request.quarantined), strict=True))
+    return [kept[path] if path in kept else new[path] for path in wanted]
+
+
+def _status(request: PlanRequest, solution: PairPlan, paths: tuple[PlannedPath, ...], remark: str) -> PlanStatus:
+    return PlanStatus(
+        epoch=request.active.epoch + 1 if request.active is not None else 1,
+        fabric_version=request.fabric.version,
+        objective=solution.certificate.objective,
+        share=solution.share,
+        value=solution.certificate.value,
+        bound=solution.certificate.bound,
+        gap=solution.certificate.gap,
+        worst_link_utilisation=solution.worst_link_utilisation,
+        engine=solution.engine,
+        reason=solution.reason + remark,
+        paths=paths,
+    )

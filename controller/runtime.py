@@ -1,0 +1,75 @@
+"""What the decisions need of the world: time, tasks, switches. The application provides it; tests fake it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from typing import Protocol, TypeVar
+
+from dataplane.update import Operation
+
+from dataplane.rules import SwitchRules
+
+T = TypeVar("T")
+
+
+class Task(Protocol):
+    """A task under way in the OpenFlow thread."""
+
+    def wait(self) -> None:
+        """Return once it has ended."""
+        ...
+
+
+class Runtime(Protocol):
+    """The OpenFlow thread's clock and scheduler. Tasks are cooperative: they switch only where they wait."""
+
+    def now_s(self) -> float:
+        """Monotonic clock, seconds."""
+        ...
+
+    def sleep(self, seconds: float) -> None:
+        """Let other tasks run for a while."""
+        ...
+
+    def spawn(self, function: Callable[[], None]) -> Task:
+        """Start a task."""
+        ...
+
+    def call_soon(self, function: Callable[[], T]) -> Future[T]:
+        """Run a function in the OpenFlow thread; callable from any thread."""
+        ...
+
+
+class Switch(Protocol):
+    """A connected switch."""
+
+    @property
+    def dpid(self) -> int: ...
+
+    @property
+    def address(self) -> str: ...
+
+    def send_frame(self, port: int, frame: bytes) -> None:
+        """Send a frame out of a port; lost where the switch is gone."""
+        ...
+
+    def read_rules(self) -> tuple[SwitchRules, int]:
+        """Our rules in its tables, and how many flows are somebody else's; waits.
+
+        Raises
+        ------
+        HeddleError
+            It did not answer.
+        """
+        ...
+
+    def commit(self, operations: Sequence[Operation]) -> tuple[str, ...]:
+        """Carry out operations in order and wait for the barrier; returns what the switch refused.
+
+        Raises
+        ------
+        HeddleError
+            It did not answer, or is gone.
+        """
+        ...
