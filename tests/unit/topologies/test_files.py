@@ -1,0 +1,103 @@
+"""Fabric files: node-link JSON and YAML."""
+
+import json
+
+import networkx as nx
+import pytest
+from hypothesis import given
+
+from solver.testing import fabrics
+from topologies.errors import HeddleError, InputError
+from topologies.fabric import Fabric, Link, LinkId
+from topologies.fat_tree import fat_tree
+from topologies.files import fabric_from_json, fabric_to_json, read_fabric, write_fabric
+
+HOST = {"id": "h1", "kind": "host"}
+SWITCH = {"id": "s1", "kind": "switch"}
+
+
+def _data(*links, directed=True, nodes=(HOST, SWITCH)):
+    return {"directed": directed, "nodes": list(nodes), "links": list(links)}
+
+
+@given(fabrics())
+def test_a_fabric_survives_the_round_trip(fabric):
+    assert fabric_from_json(json.loads(json.dumps(fabric_to_json(fabric))), "memory") == fabric
+
+
+@pytest.mark.parametrize("name", ["fabric.json", "fabric.yaml"])
+def test_a_written_file_is_read_back_equal(tmp_path, name):
+    fabric = fat_tree(4, capacity_bps=1e7)
+    write_fabric(fabric, tmp_path / name)
+    assert read_fabric(tmp_path / name) == fabric
+
+
+def test_networkx_reads_what_we_write():
+    fabric = fat_tree(4, capacity_bps=1e7)
+    graph = nx.node_link_graph(fabric_to_json(fabric), edges="links")
+    assert (graph.number_of_nodes(), graph.number_of_edges()) == (36, 96)
+    assert graph.nodes["e0-0"]["dpid"] == "0000000000010001"
+
+
+def test_we_read_what_networkx_writes_of_an_undirected_graph():
+    graph = nx.MultiGraph()
+    graph.add_node(1, kind="switch")
+    graph.add_node(2, kind="switch")
+    graph.add_edge(1, 2, capacity=1e9)
+    graph.add_edge(1, 2, capacity=2e9)
+    fabric = fabric_from_json(nx.node_link_data(graph, edges="edges"), "memory")
+    assert fabric.links == (
+        Link("1", 1, "2", 1, 1e9),
+        Link("2", 1, "1", 1, 1e9),
+        Link("1", 2, "2", 2, 2e9),
+        Link("2", 2, "1", 2, 2e9),
+    )
+
+
+def test_missing_ports_avoid_given_ones_and_pair_the_directions_of_a_cable():
+    third = {"id": "s2", "kind": "switch"}
+    data = _data(
+        {"source": "s1", "target": "s2"},
+        {"source": "s1", "target": "h1", "source_port": 1, "target_port": 1},
+        {"source": "s2", "target": "s1"},
+        nodes=(HOST, SWITCH, third),
+    )
+    fabric = fabric_from_json(data, "memory")
+    assert [link.id for link in fabric.links] == [LinkId("s1", 2), LinkId("s1", 1), LinkId("s2", 1)]
+    assert fabric.links[0].reverse_id == fabric.links[2].id
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ([], "f.json: .*valid dictionary"),
+        ({"nodes": []}, "f.json: .*either 'links' or 'edges'"),
+        (_data(nodes=({"id": "h1"},)), "f.json: node 'h1' lacks 'kind'; add it"),
+        (_data(nodes=({**HOST, "colour": 1},)), "node 'h1' has an unknown key 'colour'"),
+        (_data(nodes=({**SWITCH, "dpid": 7},)), "node 's1' has dpid 7: write it as 16 hexadecimal digits"),
+        (_data(nodes=({**HOST, "ip": "10.0.0.300"},)), "node 'h1' has ip '10.0.0.300': write it as an IPv4"),
+        (_data({"source": "h1", "target": "s1", "capacity_bps": -1}), "link 'h1 → s1' has capacity_bps -1"),
+        (_data({"source": "h1", "target": "s1", "capacity": 1, "capacity_bps": 1}), "both 'capacity' and"),
+        (_data({"source": "h1", "target": "x"}), "f.json: link h1:1 ends at 'x', which is not a node"),
+        (_data(nodes=(HOST, HOST)), "f.json: node 'h1' appears twice"),
+    ],
+)
+def test_what_is_wrong_is_named(data, message):
+    with pytest.raises(InputError, match=message):
+        fabric_from_json(data, "f.json")
+
+
+@pytest.mark.parametrize(
+    ("name", "text"), [("f.json", "{"), ("f.json", '{"nodes": NaN}'), ("f.yaml", "a: ["), ("f.json", "[" * 100_000)]
+)
+def test_a_malformed_file_is_named(tmp_path, name, text):
+    (tmp_path / name).write_text(text)
+    with pytest.raises(InputError, match=rf"{name} is not well-formed (JSON|YAML)"):
+        read_fabric(tmp_path / name)
+
+
+def test_a_missing_file_and_a_missing_folder_are_named(tmp_path):
+    with pytest.raises(InputError, match=r"cannot read .*nothing\.json: No such file"):
+        read_fabric(tmp_path / "nothing.json")
+    with pytest.raises(HeddleError, match=r"cannot write .*f\.json: No such file"):
+        write_fabric(Fabric((), ()), tmp_path / "nowhere" / "f.json")

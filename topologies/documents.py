@@ -1,0 +1,94 @@
+"""Reads and writes our structured files, JSON or YAML by suffix, and words what is wrong with them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, NoReturn
+
+import yaml
+from pydantic import ValidationError
+
+from topologies.errors import HeddleError, InputError
+
+_YAML_SUFFIXES = frozenset({".yaml", ".yml"})
+
+
+def read_document(path: str | Path) -> Any:
+    """Parse a JSON file, or a YAML file where the suffix is ``.yaml`` or ``.yml``.
+
+    Raises
+    ------
+    InputError
+        The file cannot be read or is not well-formed.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise InputError(f"cannot read {path}: {reason}; check the path and the file") from error
+    try:
+        if path.suffix.lower() in _YAML_SUFFIXES:
+            return yaml.safe_load(text)
+        return json.loads(text, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError, yaml.YAMLError) as error:
+        kind = "YAML" if path.suffix.lower() in _YAML_SUFFIXES else "JSON"
+        detail = " ".join(str(error).split())
+        raise InputError(f"{path} is not well-formed {kind}: {detail}; correct it there") from error
+
+
+def write_document(data: Any, path: str | Path) -> None:
+    """Write JSON, or YAML where the suffix is ``.yaml`` or ``.yml``.
+
+    Raises
+    ------
+    HeddleError
+        The file cannot be written.
+    """
+    path = Path(path)
+    as_yaml = path.suffix.lower() in _YAML_SUFFIXES
+    text = yaml.safe_dump(data, sort_keys=False) if as_yaml else json.dumps(data, indent=1) + "\n"
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise HeddleError(f"cannot write {path}: {error.strerror}; check the path and its permissions") from error
+
+
+def explain(error: ValidationError, where: str, data: Any) -> InputError:
+    """Word the first thing that is wrong: file, object, what to do."""
+    first = error.errors(include_url=False)[0]
+    place = _place(first["loc"], data)
+    field = str(first["loc"][-1]) if first["loc"] else ""
+    if first["type"] == "extra_forbidden":
+        problem = f"has an unknown key {field!r}; remove it or correct its name"
+    elif first["type"] == "missing":
+        problem = f"lacks {field!r}; add it"
+    else:
+        given = repr(first["input"])
+        shown = given if len(given) <= 60 else given[:57] + "..."
+        said = first["msg"].removeprefix("Value error, ")
+        problem = f"has {field} {shown}: {said[:1].lower()}{said[1:]}" if field else said
+    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    return InputError(f"{where}: {place} {problem}{more}")
+
+
+def _place(location: tuple[int | str, ...], data: Any) -> str:
+    """Name the innermost listed object on the way to a field: by its id where it has one, else by its place."""
+    name, value = "the file", data
+    for depth, step in enumerate(location):
+        try:
+            value = value[step]
+        except (KeyError, IndexError, TypeError):
+            break
+        if isinstance(step, int):
+            kind = str(location[depth - 1]).removesuffix("s") if depth else "entry"
+            name = f"{kind} {step + 1}"
+            if isinstance(value, dict):
+                label = value.get("id") or " → ".join(str(value[end]) for end in ("source", "target") if end in value)
+                name = f"{kind} {label!r}" if label else name
+    return name
+
+
+def _refuse_constant(text: str) -> NoReturn:
+    raise ValueError(f"{text} is not a number that JSON knows")
