@@ -1,0 +1,258 @@
+"""What the REST API takes and gives: one model a resource, shared by the server, the client and job files."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from controller.service import (
+    Event,
+    HostStatus,
+    JobState,
+    JobStatus,
+    LinkStatus,
+    PlannedPath,
+    PlanStatus,
+    Readiness,
+    SwitchStatus,
+)
+from workloads.job import MAX_MESSAGE_BYTES, MAX_RANKS, Algorithm, Collective, Job
+
+
+class JobFile(BaseModel):
+    """A job as users write it, in a file or a request."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    name: str
+    """Unique among the controller's jobs: 1 to 63 letters, digits, '.', '_' or '-', the first a letter or digit."""
+    ranks: Annotated[
+        tuple[str, ...], Field(json_schema_extra={"minItems": 2, "maxItems": MAX_RANKS, "uniqueItems": True})
+    ]
+    """Host of each rank, in ring order; no host twice."""
+    message_bytes: Annotated[
+        int, Field(strict=True, json_schema_extra={"minimum": 1, "maximum": MAX_MESSAGE_BYTES})
+    ]  # fmt: skip
+    """Size of the vector that the collective reduces, in bytes."""
+    collective: Collective = Collective.ALL_REDUCE
+    """The operation that the job repeats."""
+    algorithm: Algorithm = Algorithm.RING
+    """How the operation moves its data."""
+
+    def to_job(self) -> Job:
+        """The job.
+
+        Raises
+        ------
+        InputError
+            The values do not make a job (see `Job`).
+        """
+        return Job(self.name, self.ranks, self.message_bytes, self.collective, self.algorithm)
+
+    @classmethod
+    def from_job(cls, job: Job) -> JobFile:
+        return cls(
+            name=job.name,
+            ranks=job.ranks,
+            message_bytes=job.message_bytes,
+            collective=job.collective,
+            algorithm=job.algorithm,
+        )
+
+
+class _Reply(BaseModel):
+    # A client must live with fields that a newer daemon adds.
+    model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
+
+
+class ReadinessInfo(_Reply):
+    """Whether the daemon carries traffic as asked, and what it waits for if not."""
+
+    ready: bool
+    reason: str
+
+    @classmethod
+    def of(cls, readiness: Readiness) -> ReadinessInfo:
+        return cls(ready=readiness.ready, reason=readiness.reason)
+
+
+class SwitchInfo(_Reply):
+    """A switch, connected or declared."""
+
+    id: str
+    dpid: str
+    """16 hex digits."""
+    connected: bool
+    address: str | None
+    flows: int
+    groups: int
+    meters: int
+
+    @classmethod
+    def of(cls, switch: SwitchStatus) -> SwitchInfo:
+        return cls(
+            id=switch.id,
+            dpid=f"{switch.dpid:016x}",
+            connected=switch.connected,
+            address=switch.address,
+            flows=switch.flows,
+            groups=switch.groups,
+            meters=switch.meters,
+        )
+
+
+class LinkInfo(_Reply):
+    """A directed link with its load."""
+
+    id: str
+    """Where it starts, ``NODE:PORT``."""
+    source: str
+    source_port: int
+    target: str
+    target_port: int
+    capacity_bps: float | None
+    capacity_assumed: bool
+    """The capacity is the port's speed, not a declared one."""
+    delay_s: float | None
+    load_bps: float | None
+    """From port counters; null until they were read twice."""
+
+    @property
+    def utilisation(self) -> float | None:
+        """Load over capacity, where both are known."""
+        return None if self.load_bps is None or not self.capacity_bps else self.load_bps / self.capacity_bps
+
+    @classmethod
+    def of(cls, link: LinkStatus) -> LinkInfo:
+        return cls(
+            id=str(link.source),
+            source=link.source.node,
+            source_port=link.source.port,
+            target=link.target.node,
+            target_port=link.target.port,
+            capacity_bps=link.capacity_bps,
+            capacity_assumed=link.capacity_assumed,
+            delay_s=link.delay_s,
+            load_bps=link.load_bps,
+        )
+
+
+class HostInfo(_Reply):
+    """A host and the switch port where it is."""
+
+    id: str
+    ip: str
+    mac: str
+    attached_to: str | None
+    """Switch and port, ``NODE:PORT``; null where it is not attached."""
+    learned_from: str
+
+    @classmethod
+    def of(cls, host: HostStatus) -> HostInfo:
+        return cls(
+            id=host.id,
+            ip=host.ip,
+            mac=host.mac,
+            attached_to=str(host.attached_to) if host.attached_to is not None else None,
+            learned_from=host.learned_from,
+        )
+
+
+class JobInfo(_Reply):
+    """A job and how far it is."""
+
+    name: str
+    ranks: tuple[str, ...]
+    message_bytes: int
+    collective: str
+    algorithm: str
+    state: JobState
+    reason: str
+    """Why it failed, or what it waits for; empty where there is nothing to say."""
+    share: float | None
+    """Share of line rate that every pair of the job is planned to get; null before a plan."""
+
+    @classmethod
+    def of(cls, status: JobStatus) -> JobInfo:
+        asked = JobFile.from_job(status.job).model_dump()
+        return cls(**asked, state=status.state, reason=status.reason, share=status.share)
+
+
+class PathInfo(_Reply):
+    """The planned path of one host pair."""
+
+    job: str
+    source: str
+    target: str
+    label: int
+    """MPLS label of the path."""
+    links: tuple[str, ...]
+    """Directed links from source to target, access links included."""
+    rate_bps: float
+    """0 for the direction of acknowledgements."""
+
+    @classmethod
+    def of(cls, path: PlannedPath) -> PathInfo:
+        return cls(
+            job=path.job,
+            source=path.source,
+            target=path.target,
+            label=path.label,
+            links=tuple(map(str, path.links)),
+            rate_bps=path.rate_bps,
+        )
+
+
+class PlanInfo(_Reply):
+    """The active plan with its proof: value, bound and gap are of the objective."""
+
+    epoch: int
+    fabric_version: int
+    objective: str
+    share: float
+    value: float
+    bound: float
+    gap: float
+    worst_link_utilisation: float
+    engine: str
+    reason: str
+    paths: tuple[PathInfo, ...]
+
+    @classmethod
+    def of(cls, plan: PlanStatus) -> PlanInfo:
+        return cls(
+            epoch=plan.epoch,
+            fabric_version=plan.fabric_version,
+            objective=plan.objective,
+            share=plan.share,
+            value=plan.value,
+            bound=plan.bound,
+            gap=plan.gap,
+            worst_link_utilisation=plan.worst_link_utilisation,
+            engine=plan.engine,
+            reason=plan.reason,
+            paths=tuple(map(PathInfo.of, plan.paths)),
+        )
+
+
+class EventInfo(_Reply):
+    """Something worth telling; ``at_s`` is Unix time in seconds."""
+
+    id: int
+    at_s: float
+    kind: str
+    message: str
+
+    @classmethod
+    def of(cls, event: Event) -> EventInfo:
+        return cls(id=event.id, at_s=event.at_s, kind=event.kind, message=event.message)
+
+
+class Problem(_Reply):
+    """Problem details (RFC 9457): what went wrong with a request."""
+
+    type: str = "about:blank"
+    title: str
+    status: int
+    detail: str
