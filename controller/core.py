@@ -100,12 +100,12 @@ class Core:
         self._plan = store.load_plan()
         self._released: dict[int, float] = {}
         self._request: PlanRequest | None = None
-        self._answer: PlanAnswer | None = None
+        self._answered: tuple[PlanRequest, PlanAnswer] | None = None
         self._retry_s: float | None = None
         self._dirty = self._urgent = False
         self._changed_s = runtime.now_s()
         self._published_s = 0.0
-        self._settled = False
+        self._settled = self._carries = False
         self._notices: frozenset[Change] = frozenset()
         for host in store.hosts():
             self._hosts.restore(host.ip, host.mac, host.at)
@@ -155,6 +155,8 @@ class Core:
         for port in ports:
             self.port_changed(switch.dpid, port, gone=False)
         if self._settled:
+            # The fabric may be as before, but this switch may lack rules.
+            self._request = None
             self._ask_for_plan()
 
     def _first_rules(self, name: str, dpid: int) -> SwitchRules:
@@ -236,6 +238,7 @@ class Core:
             self._ask_for_plan()
         if self._retry_s is not None and now_s >= self._retry_s:
             self._retry_s = None
+            self._request = None
             self._ask_for_plan()
         self._released = {label: at_s for label, at_s in self._released.items() if now_s - at_s < QUARANTINE_S}
         if now_s - self._published_s >= COALESCE_S:
@@ -342,7 +345,7 @@ class Core:
     def _readiness(self) -> Readiness:
         if not self._settled:
             return Readiness(False, f"discovering the fabric: {self._size()} so far")
-        if self._answer is None:
+        if not self._carries:
             return Readiness(False, "waiting for the first rules")
         return Readiness(True, f"{self._size()}")
 
@@ -353,8 +356,9 @@ class Core:
     # ── planning and installing ──────────────────────────────────────────────────────────────────
 
     def _ask_for_plan(self) -> None:
+        """Plan for what is known now, unless exactly that was asked already."""
         names = {dpid: self._name(dpid) for dpid in self._addresses}
-        self._request = PlanRequest(
+        request = PlanRequest(
             fabric=self._out.view.fabric,
             edge_ports={names[dpid]: ports for dpid, ports in self._discovery.edge_ports().items() if dpid in names},
             jobs=self._jobs.wanted(),
@@ -365,7 +369,9 @@ class Core:
             quarantined=self._installer.labels() | frozenset(self._released),
             unreachable=frozenset(name for dpid, name in names.items() if dpid not in self._switches),
         )
-        self._planner.ask(self._request)
+        if self._request is None or request.situation != self._request.situation:
+            self._request = request
+            self._planner.ask(request)
 
     def _deliver(self, request: PlanRequest, answer: Answer) -> None:
         """The planner's answer, in the planner's thread."""
@@ -381,7 +387,8 @@ class Core:
             return
         for name, reason in answer.failures.items():
             self._events.note("job-unplanned", f"job {name} takes default routing: {reason}")
-        self._answer = answer
+        self._answered = (request, answer)
+        moved = _moved(self._plan, answer.plan)
         if answer.plan != self._plan:
             # Committed before any ingress flips, so that a restart finds what the switches may hold.
             self._store.save_plan(answer.plan)
@@ -391,7 +398,7 @@ class Core:
                 if path.label not in kept:
                     self._released[path.label] = now_s
             self._plan = answer.plan
-        self._jobs.planned(request.jobs, answer)
+        self._jobs.planned(request.jobs, answer, moved)
         self._installer.aim(answer.rules)
         self._publish_statuses()
 
@@ -402,12 +409,13 @@ class Core:
             self._events.note("install-failed", error)
         if outcome.errors:
             self._retry_s = self._runtime.now_s() + RETRY_S
-        if self._answer is None or outcome.target is not self._answer.rules:
+        if self._answered is None or outcome.target is not self._answered[1].rules:
             return
         if outcome.errors:
             self._jobs.not_installed(outcome.errors[0])
         else:
-            self._jobs.installed(self._request.jobs if self._request is not None else ())
+            self._carries = True
+            self._jobs.installed(self._answered[0].jobs)
         self._publish_statuses()
 
     # ── what users ask, any thread ───────────────────────────────────────────────────────────────
@@ -476,3 +484,10 @@ class Core:
 
     def _edge_ports_of_all(self) -> list[PortId]:
         return [PortId(dpid, port) for dpid, ports in self._discovery.edge_ports().items() for port in sorted(ports)]
+
+
+def _moved(old: PlanStatus | None, new: PlanStatus | None) -> frozenset[str]:
+    """Jobs whose paths differ between two plans."""
+    before = frozenset(old.paths) if old is not None else frozenset()
+    after = frozenset(new.paths) if new is not None else frozenset()
+    return frozenset(path.job for path in before ^ after)

@@ -75,8 +75,8 @@ class JobTable:
         self._jobs[name] = replace(self._jobs[name], state=JobState.REMOVING, reason="", share=None)
         return self._jobs[name]
 
-    def planned(self, jobs: Sequence[Job], answer: PlanAnswer) -> None:
-        """A plan for these jobs is about to be installed."""
+    def planned(self, jobs: Sequence[Job], answer: PlanAnswer, moved: AbstractSet[str]) -> None:
+        """A plan for these jobs is about to be installed; an active job that did not move stays active."""
         for job in jobs:
             status = self._current(job)
             if status is None:
@@ -86,7 +86,9 @@ class JobTable:
                 self._jobs[job.name] = replace(status, state=JobState.FAILED, reason=reason, share=None)
             else:
                 share = answer.plan.share if answer.plan is not None else None
-                self._jobs[job.name] = replace(status, state=JobState.INSTALLING, reason="", share=share)
+                stays = status.state is JobState.ACTIVE and job.name not in moved
+                state = JobState.ACTIVE if stays else JobState.INSTALLING
+                self._jobs[job.name] = replace(status, state=state, reason="", share=share)
 
     def failed(self, jobs: Sequence[Job], reason: str) -> None:
         """No plan was found for these jobs; those that have rules in force keep them."""

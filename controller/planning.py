@@ -50,6 +50,11 @@ class PlanRequest:
     quarantined: frozenset[int] = frozenset()
     unreachable: frozenset[str] = frozenset()
 
+    @property
+    def situation(self) -> tuple[object, ...]:
+        """What a plan answers to; two requests alike in this have the same answer."""
+        return (self.fabric, self.edge_ports, self.jobs, self.unreachable)
+
 
 @dataclass(frozen=True, slots=True)
 class PlanAnswer:
