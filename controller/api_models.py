@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
 from controller.service import (
     Event,
@@ -35,9 +35,9 @@ class JobFile(BaseModel):
         int, Field(strict=True, json_schema_extra={"minimum": 1, "maximum": MAX_MESSAGE_BYTES})
     ]  # fmt: skip
     """Size of the vector that the collective reduces, in bytes."""
-    collective: Collective = Collective.ALL_REDUCE
+    collective: Annotated[Collective, WithJsonSchema({"enum": list(Collective)})] = Collective.ALL_REDUCE
     """The operation that the job repeats."""
-    algorithm: Algorithm = Algorithm.RING
+    algorithm: Annotated[Algorithm, WithJsonSchema({"enum": list(Algorithm)})] = Algorithm.RING
     """How the operation moves its data."""
 
     def to_job(self) -> Job:

@@ -18,7 +18,7 @@ from pydantic import (
     field_validator,
 )
 
-from controller.documents import explain, first_error, read_document, validate
+from controller.located import explain, first_error, read_document, validate
 from controller.endpoint import Endpoint
 from solver.routing import Objective
 from topologies.errors import InputError
@@ -40,7 +40,7 @@ def _endpoint(value: Any) -> Any:
     if isinstance(value, Endpoint):
         return value
     if not isinstance(value, str):
-        raise ValueError("write ADDRESS:PORT, as in '127.0.0.1:6653'")  # noqa: TRY004 - pydantic reports ValueError
+        raise ValueError("write ADDRESS:PORT, as in '127.0.0.1:6653'")
     try:
         return Endpoint.parse(value)
     except InputError as error:
@@ -76,7 +76,7 @@ class Config(BaseModel):
     api: _ListenAddress = Field(default=DEFAULT_API, json_schema_extra={"default": str(DEFAULT_API)})
     """Address and port of the HTTP API: a loopback address."""
     state_dir: Path = Field(default_factory=default_state_dir)
-    """Directory of the daemon's database and secret; by default /var/lib/heddle for root, else under $XDG_STATE_HOME."""
+    """Directory of the database and the secret; by default /var/lib/heddle for root, else under $XDG_STATE_HOME."""
     fabric: Path | None = None
     """Fabric file with declared names, capacities and delays; without one the fabric is what is discovered."""
     routing: RoutingConfig = RoutingConfig()

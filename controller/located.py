@@ -1,4 +1,4 @@
-"""Files that people write (YAML or JSON) read into models, with errors that name file, line and key."""
+"""Files that people write for the daemon (YAML or JSON), with errors that name file, line and key."""
 
 from __future__ import annotations
 

@@ -1,0 +1,193 @@
+"""The routes of the REST API: each asks the daemon's service and words the answer."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator
+from concurrent.futures import Future
+from http import HTTPStatus
+from typing import Annotated, Any, TypeVar
+
+from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi.responses import JSONResponse, PlainTextResponse, StreamingResponse
+from pydantic import ValidationError
+
+from controller import metrics
+from controller.api_models import (
+    EventInfo,
+    HostInfo,
+    JobFile,
+    JobInfo,
+    LinkInfo,
+    PlanInfo,
+    Problem,
+    ReadinessInfo,
+    SwitchInfo,
+)
+from controller.located import explain, first_error
+from controller.problems import PROBLEM_JSON, Refused
+from controller.service import NotReady, Service, UnknownJob
+from controller.version import version
+from topologies.errors import InputError
+from topologies.files import fabric_to_json
+
+T = TypeVar("T")
+
+PREFIX = "/api/v1"
+MAX_EVENT_STREAMS = 64
+EVENT_POLL_S = 0.2
+HEARTBEAT_S = 15.0
+
+_PROBLEMS: dict[int | str, dict[str, Any]] = {
+    "default": {
+        "description": "Problem details (RFC 9457)",
+        "content": {PROBLEM_JSON: {"schema": Problem.model_json_schema()}},
+    }
+}
+_JOB_SCHEMA = JobFile.model_json_schema()
+_JOB_BODY = {"requestBody": {"required": True, "content": {"application/json": {"schema": _JOB_SCHEMA}}}}
+
+
+def reads_routes(service: Service) -> APIRouter:
+    """What the daemon sees and does."""
+    router = APIRouter(responses=_PROBLEMS)
+
+    @router.get("/fabric", summary="The fabric as networkx node-link data")
+    async def fabric() -> JSONResponse:
+        snapshot = service.fabric()
+        return JSONResponse({**fabric_to_json(snapshot), "graph": {"version": snapshot.version}})
+
+    @router.get("/switches")
+    async def switches() -> list[SwitchInfo]:
+        return [SwitchInfo.of(switch) for switch in service.switches()]
+
+    @router.get("/links")
+    async def links() -> list[LinkInfo]:
+        return [LinkInfo.of(link) for link in service.links()]
+
+    @router.get("/hosts")
+    async def hosts() -> list[HostInfo]:
+        return [HostInfo.of(host) for host in service.hosts()]
+
+    @router.get("/plan", summary="The active plan; null without one")
+    async def plan() -> PlanInfo | None:
+        active = service.plan()
+        return PlanInfo.of(active) if active is not None else None
+
+    return router
+
+
+def jobs_routes(service: Service, timeout_s: float) -> APIRouter:
+    """Jobs: list, submit, remove."""
+    router = APIRouter(responses=_PROBLEMS)
+
+    @router.get("/jobs")
+    async def jobs() -> list[JobInfo]:
+        return [JobInfo.of(status) for status in service.jobs()]
+
+    @router.get("/jobs/{name}")
+    async def job(name: str) -> JobInfo:
+        for status in service.jobs():
+            if status.job.name == name:
+                return JobInfo.of(status)
+        raise UnknownJob(f"no job is named {name!r}; see 'heddle jobs'")
+
+    @router.post("/jobs", status_code=HTTPStatus.CREATED, openapi_extra=_JOB_BODY)
+    async def submit(request: Request, response: Response) -> JobInfo:
+        job = _read_job(request.headers.get("content-type", ""), await request.body())
+        status = await _answer(service.submit_job(job.to_job()), timeout_s)
+        response.headers["Location"] = f"{PREFIX}/jobs/{status.job.name}"
+        return JobInfo.of(status)
+
+    @router.delete("/jobs/{name}", status_code=HTTPStatus.ACCEPTED)
+    async def remove(name: str) -> JobInfo:
+        return JobInfo.of(await _answer(service.remove_job(name), timeout_s))
+
+    return router
+
+
+def _read_job(content_type: str, body: bytes) -> JobFile:
+    # Read here and not by the framework: its own reading takes NaN for a number and other bodies for JSON.
+    if content_type.partition(";")[0].strip().lower() != "application/json":
+        raise Refused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "send a job as JSON, with Content-Type: application/json")
+    try:
+        return JobFile.model_validate_json(body)
+    except ValidationError as error:
+        raise InputError(explain(first_error(error), JobFile)) from None
+
+
+async def _answer(future: Future[T], timeout_s: float) -> T:
+    """Await the OpenFlow thread; it finishes what it began even if nobody waits any more."""
+    wrapped = asyncio.wrap_future(future)
+    done, _ = await asyncio.wait({wrapped}, timeout=timeout_s)
+    if not done:
+        raise NotReady(f"the daemon did not get to this within {timeout_s:g} s; it may still do it")
+    return wrapped.result()
+
+
+def events_routes(service: Service, stopping: threading.Event) -> APIRouter:
+    """What happened, as a list or as it happens."""
+    router = APIRouter(responses=_PROBLEMS)
+    open_streams = 0
+
+    @router.get(
+        "/events",
+        summary="Events since an id; with Accept: text/event-stream also those to come",
+        response_model=list[EventInfo],
+    )
+    async def events(
+        after: Annotated[int, Query(ge=0)] = 0,
+        accept: Annotated[str, Header()] = "",
+        last_event_id: Annotated[int | None, Header(ge=0)] = None,
+    ) -> Any:
+        if "text/event-stream" not in accept:
+            return [EventInfo.of(event) for event in service.events(after)]
+        if open_streams >= MAX_EVENT_STREAMS:
+            raise NotReady(f"{MAX_EVENT_STREAMS} event streams are open already; close one")
+        first = after if last_event_id is None else last_event_id
+        return StreamingResponse(
+            stream(first), media_type="text/event-stream", headers={"Cache-Control": "no-store"}
+        )  # fmt: skip
+
+    async def stream(after: int) -> AsyncIterator[str]:
+        nonlocal open_streams
+        open_streams += 1
+        loop = asyncio.get_running_loop()
+        spoke_s = loop.time()
+        try:
+            yield ": events\n\n"
+            while not stopping.is_set():
+                for event in service.events(after):
+                    after, spoke_s = event.id, loop.time()
+                    yield f"id: {event.id}\ndata: {EventInfo.of(event).model_dump_json()}\n\n"
+                if loop.time() - spoke_s >= HEARTBEAT_S:
+                    spoke_s = loop.time()
+                    yield ": still here\n\n"
+                await asyncio.sleep(EVENT_POLL_S)
+        finally:
+            open_streams -= 1
+
+    return router
+
+
+def operations_routes(service: Service) -> APIRouter:
+    """For those who keep the daemon running: alive, ready, measured."""
+    router = APIRouter(responses=_PROBLEMS)
+
+    @router.get("/healthz", summary="The API answers")
+    async def healthz() -> dict[str, str]:
+        return {"status": "ok", "version": version()}
+
+    @router.get("/readyz", summary="The daemon carries traffic as asked, else 503", response_model=ReadinessInfo)
+    async def readyz() -> Any:
+        readiness = service.readiness()
+        if not readiness.ready:
+            raise NotReady(readiness.reason)
+        return ReadinessInfo.of(readiness)
+
+    @router.get("/metrics", response_class=PlainTextResponse)
+    async def metrics_() -> Response:
+        return Response(metrics.exposition(service), media_type=metrics.CONTENT_TYPE)
+
+    return router
