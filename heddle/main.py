@@ -1,0 +1,237 @@
+"""The heddle command: its verbs and their options; what a verb does is in the module of its name."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from typer.exceptions import TyperException
+
+from topologies.errors import HeddleError, InputError
+
+EXIT_FAILURE, EXIT_BAD_INPUT, EXIT_INFEASIBLE, EXIT_INTERRUPTED = 1, 2, 3, 130
+
+app = typer.Typer(
+    help="A network controller for AI-training clusters: every flow on the path the solver chose, with proof.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+jobs_app = typer.Typer(help="The daemon's jobs: list them, or submit, show and delete one.")
+app.add_typer(jobs_app, name="jobs", invoke_without_command=True)
+
+Api = Annotated[
+    str | None,
+    typer.Option("--api", metavar="URL", envvar="HEDDLE_API", help="The daemon's API (default http://127.0.0.1:8080)"),
+]
+AsJson = Annotated[bool, typer.Option("--json", envvar="HEDDLE_JSON", help="Print JSON, and nothing else.")]
+JobName = Annotated[str, typer.Argument(metavar="NAME", help="The job's name.")]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code; errors are one sentence on standard error."""
+    try:
+        result = typer.main.get_command(app).main(
+            args=None if arguments is None else list(arguments), prog_name="heddle", standalone_mode=False
+        )
+    except TyperException as error:
+        return _fail(f"{error.format_message().rstrip('.')}; see 'heddle --help'", EXIT_BAD_INPUT)
+    except HeddleError as error:
+        return _fail(str(error), _exit_code(error))
+    except (KeyboardInterrupt, typer.Abort):
+        return EXIT_INTERRUPTED
+    return result if isinstance(result, int) else 0
+
+
+def _fail(sentence: str, code: int) -> int:
+    print(f"heddle: {sentence}", file=sys.stderr)
+    return code
+
+
+def _exit_code(error: HeddleError) -> int:
+    if isinstance(error, InputError):
+        return EXIT_BAD_INPUT
+    from solver.errors import Infeasible
+
+    return EXIT_INFEASIBLE if isinstance(error, Infeasible) else EXIT_FAILURE
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from controller.version import version
+
+        print(f"heddle {version()}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    context: typer.Context,
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    if context.invoked_subcommand is None:
+        print(context.get_help())
+
+
+@app.command()
+def run(
+    config: Annotated[
+        Path | None,
+        typer.Option("-c", "--config", metavar="FILE", envvar="HEDDLE_CONFIG", help="Configuration file (YAML)."),
+    ] = None,
+    openflow: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS:PORT", envvar="HEDDLE_OPENFLOW", help="Where switches connect (default 127.0.0.1:6653)"
+        ),
+    ] = None,
+    api: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS:PORT", envvar="HEDDLE_API", help="Where the API listens (default 127.0.0.1:8080)"
+        ),
+    ] = None,
+    state: Annotated[
+        Path | None, typer.Option(metavar="DIR", envvar="HEDDLE_STATE", help="Directory of the daemon's state.")
+    ] = None,
+    fabric: Annotated[
+        Path | None, typer.Option(metavar="FILE", envvar="HEDDLE_FABRIC", help="Declared fabric: names, capacities.")
+    ] = None,
+    routing: Annotated[
+        Literal["ecmp", "shortest"] | None,
+        typer.Option(envvar="HEDDLE_ROUTING", help="Routing of traffic that no plan covers (default ecmp)"),
+    ] = None,
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"], typer.Option(envvar="HEDDLE_LOG_LEVEL", help="What to log.")
+    ] = "info",
+) -> int:
+    """Run the daemon."""
+    from heddle.run import run_daemon_with
+
+    flags = {
+        "openflow": openflow,
+        "api": api,
+        "state_dir": str(state) if state is not None else None,
+        "fabric": str(fabric) if fabric is not None else None,
+        "routing.default": routing,
+    }
+    return run_daemon_with(config, flags, log_level)
+
+
+@app.command()
+def status(api: Api = None, as_json: AsJson = False) -> None:
+    """Say how the daemon is and what it carries."""
+    from heddle.status import show_status
+
+    show_status(api, as_json=as_json)
+
+
+@app.command()
+def switches(api: Api = None, as_json: AsJson = False) -> None:
+    """List the switches."""
+    from heddle.switches import show_switches
+
+    show_switches(api, as_json=as_json)
+
+
+@app.command()
+def links(api: Api = None, as_json: AsJson = False) -> None:
+    """List the directed links with their loads."""
+    from heddle.links import show_links
+
+    show_links(api, as_json=as_json)
+
+
+@app.command()
+def hosts(api: Api = None, as_json: AsJson = False) -> None:
+    """List the hosts and where they are."""
+    from heddle.hosts import show_hosts
+
+    show_hosts(api, as_json=as_json)
+
+
+@jobs_app.callback()
+def jobs(context: typer.Context, api: Api = None, as_json: AsJson = False) -> None:
+    """The daemon's jobs: list them, or submit, show and delete one."""
+    context.obj = (api, as_json)
+    if context.invoked_subcommand is None:
+        from heddle.jobs import list_jobs
+
+        list_jobs(api, as_json=as_json)
+
+
+@jobs_app.command("submit")
+def submit_job(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The job, YAML or JSON.")],
+    api: Api = None,
+    as_json: AsJson = False,
+) -> None:
+    """Give the daemon a job."""
+    from heddle.jobs import submit_job as submit
+
+    submit(api or context.obj[0], file, as_json=as_json or context.obj[1])
+
+
+@jobs_app.command("show")
+def show_job(context: typer.Context, name: JobName, api: Api = None, as_json: AsJson = False) -> None:
+    """Show a job and the paths planned for it."""
+    from heddle.jobs import show_job as show
+
+    show(api or context.obj[0], name, as_json=as_json or context.obj[1])
+
+
+@jobs_app.command("delete")
+def delete_job(context: typer.Context, name: JobName, api: Api = None, as_json: AsJson = False) -> None:
+    """Take a job and its rules away."""
+    from heddle.jobs import delete_job as delete
+
+    delete(api or context.obj[0], name, as_json=as_json or context.obj[1])
+
+
+@app.command()
+def emulate(
+    scenario: Annotated[str, typer.Argument(metavar="[SCENARIO]", help="What to run.")] = "all-reduce",
+    k: Annotated[int, typer.Option("--k", envvar="HEDDLE_K", help="Ports of each switch of the fat-tree.")] = 4,
+    seed: Annotated[int, typer.Option(envvar="HEDDLE_SEED", help="Scatters the ranks over the hosts.")] = 1,
+    routing: Annotated[
+        Literal["all", "optimised", "ecmp", "shortest"],
+        typer.Option(envvar="HEDDLE_EMULATE_ROUTING", help="Routing to run, or all three in turn."),
+    ] = "all",
+    sizes: Annotated[
+        str | None, typer.Option(metavar="BYTES,…", envvar="HEDDLE_SIZES", help="Message sizes, in bytes.")
+    ] = None,
+    report: Annotated[
+        Path | None, typer.Option(metavar="DIR", envvar="HEDDLE_REPORT", help="Where the report goes.")
+    ] = None,
+    as_json: AsJson = False,
+    cleanup: Annotated[
+        bool,
+        typer.Option("--cleanup", envvar="HEDDLE_CLEANUP", help="Remove what a crashed run left, and nothing else."),
+    ] = False,
+    seeds: Annotated[
+        str | None, typer.Option(metavar="A-B", envvar="HEDDLE_SEEDS", help="Run each seed from A to B and compare.")
+    ] = None,
+) -> int:
+    """Run a real all-reduce on an emulated cluster (root)."""
+    from heddle.emulate import run_emulation
+
+    return run_emulation(
+        scenario=scenario,
+        k=k,
+        seed=seed,
+        routing=routing,
+        sizes=sizes,
+        report=report,
+        as_json=as_json,
+        cleanup=cleanup,
+        seeds=seeds,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
