@@ -17,8 +17,6 @@ def show_status(url: str | None, *, as_json: bool) -> None:
     states = Counter(str(job.state) for job in jobs)
     loaded = [link for link in links if link.utilisation is not None]
     busiest = max(loaded, key=lambda link: link.utilisation or 0.0, default=None)
-        (link for link in links if link.utilisation is not None), key=lambda l: l.utilisation or 0, default=None
-    )
     if as_json:
         print_json(
             {
