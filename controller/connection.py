@@ -1,0 +1,451 @@
+"""One switch's connection: the framework's ``Datapath`` with every wait and every size bounded.
+
+The framework's own events, message classes and `send_msg` stay as they are. All methods belong to the
+OpenFlow thread.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import socket
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from controller import framework
+from controller.framework import CONFIG, DEAD, MAIN, ofp_event, ofproto, ofproto_parser
+from controller.framing import (
+    HEADER_BYTES,
+    Header,
+    MessageType,
+    Phase,
+    Violation,
+    check_header,
+    check_hello,
+    multipart,
+    read_header,
+)
+from controller.pending import BatchResult, NoAnswer, Pending, Refusal, RequestRefused
+
+log = logging.getLogger(__name__)
+
+_CHUNK_BYTES = 65_536
+_TURN = 64
+"""Messages handled in a row before other tasks get a turn."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelLimits:
+    """How much a switch may ask of the daemon.
+
+    Attributes
+    ----------
+    max_message_bytes, max_hello_bytes : int
+        Longest message, and longest first message.
+    max_reply_bytes : int
+        Longest answer to one request, over all its parts.
+    max_ports : int
+        Ports of one switch.
+    max_queued_messages, max_queued_bytes : int
+        What may wait to be sent to one switch before it is disconnected.
+    max_connections, max_half_open : int
+        Connections in all, and those whose handshake is not over.
+    """
+
+    handshake_timeout_s: float = 5.0
+    echo_interval_s: float = 5.0
+    max_unanswered_echoes: int = 3
+    max_message_bytes: int = 65_535
+    max_hello_bytes: int = 4_096
+    max_reply_bytes: int = 64 << 20
+    max_ports: int = 4_096
+    max_queued_messages: int = 16_384
+    max_queued_bytes: int = 16 << 20
+    max_connections: int = 1_024
+    max_half_open: int = 256
+
+
+class Registry(Protocol):
+    """What a connection tells the server that accepted it."""
+
+    def handshake_over(self, connection: Connection) -> None:
+        """A connection knows its dpid; raises `Violation` where it may not come up."""
+        ...
+
+    def closed(self, connection: Connection) -> None:
+        """A connection is over."""
+        ...
+
+    def count(self, kind: str) -> None: ...
+
+
+class Connection(framework.Datapath):
+    """A connected switch.
+
+    Attributes
+    ----------
+    id : int or None
+        The dpid, once the handshake is over.
+    peer : str
+        Address and port of the switch's end.
+    port_descriptions : dict of int to OFPPort
+        All ports, kept up to date.
+    close_reason : str or None
+        Why it was closed; None while it is open.
+    """
+
+    def __init__(self, sock: Any, address: tuple[Any, ...], limits: ChannelLimits, registry: Registry) -> None:
+        self._limits = limits
+        self._registry = registry
+        self._phase = Phase.HELLO
+        self._queue: deque[bytes] = deque()
+        self._queued_bytes = 0
+        self._wake = framework.Event()
+        self._sent = framework.Event()
+        self._pending = Pending(limits.max_reply_bytes)
+        self._heard = False
+        self._delivering = False
+        self._echo: framework.Task | None = None
+        self._ports_xid: int | None = None
+        self._was_up = False
+        self.peer = f"{address[0]}:{address[1]}"
+        self.port_descriptions: dict[int, Any] = {}
+        self.close_reason: str | None = None
+        super().__init__(sock, address)
+        self.set_version(framework.OFP_VERSION)
+        self.socket.settimeout(None)
+
+    def __str__(self) -> str:
+        return f"switch {self.id:016x} at {self.peer}" if self.id is not None else f"switch at {self.peer}"
+
+    # ── life ─────────────────────────────────────────────────────────────────────────────────────
+
+    def serve(self) -> None:
+        """Run the connection from HELLO to its end."""
+        sender = framework.spawn(self._send_loop)
+        overdue = framework.spawn_after(self._limits.handshake_timeout_s, self._handshake_overdue)
+        try:
+            versions = [ofproto_parser.OFPHelloElemVersionBitmap(versions=[framework.OFP_VERSION])]
+            self.send_msg(ofproto_parser.OFPHello(self, versions))
+            self._receive_loop()
+            self.close("the switch closed the connection", "closed-by-switch")
+        except Violation as violation:
+            if violation.kind == "version":
+                self._say_incompatible(str(violation))
+            self.close(f"it {violation}", violation.kind)
+        except OSError as error:
+            self.close(f"the connection broke: {error}", "broken")
+        finally:
+            # Nothing else may end a connection, but whatever does must not leave it registered.
+            self.close("an internal error; see the log", "internal")
+            # Announced first: the same switch may be back, and up, as soon as its dpid is free.
+            if self._was_up:
+                self._announce(DEAD)
+            self._registry.closed(self)
+            for task in (sender, overdue, self._echo):
+                if task is not None:
+                    task.cancel()
+            self.socket.close()
+
+    def close(self, reason: str = "closed by the controller", kind: str = "closed") -> None:
+        """Close the connection, without waiting; the end is announced from the connection's own task.
+
+        Parameters
+        ----------
+        reason : str
+            For people; goes to the log and into ``close_reason``.
+        kind : str
+            For the counters.
+        """
+        if self.close_reason is not None:
+            return
+        self.close_reason = reason
+        self.state = DEAD
+        self.is_active = False
+        self._registry.count(kind)
+        log.log(logging.INFO if kind == "closed" else logging.WARNING, "%s is disconnected: %s", self, reason)
+        self._queue.clear()
+        self._queued_bytes = 0
+        self._pending.fail_all(reason)
+        self._wake.set()
+        self._sent.set()
+        # Wakes the tasks that wait for this socket.
+        with contextlib.suppress(OSError):
+            self.socket.shutdown(socket.SHUT_RDWR)
+
+    def _say_incompatible(self, reason: str) -> None:
+        """What section 6.3.1 asks for before such a connection ends."""
+        self.send_msg(
+            ofproto_parser.OFPErrorMsg(
+                self, ofproto.OFPET_HELLO_FAILED, ofproto.OFPHFC_INCOMPATIBLE, f"the switch {reason}".encode()
+            )
+        )
+        # Gives the sending task its turn.
+        framework.sleep(0)
+
+    def _handshake_overdue(self) -> None:
+        if self._phase is not Phase.UP:
+            self.close(f"no handshake within {self._limits.handshake_timeout_s:g} s", "handshake-timeout")
+
+    def _echo_loop(self) -> None:
+        missed = 0
+        while self.is_active:
+            self._heard = False
+            self.send_msg(ofproto_parser.OFPEchoRequest(self))
+            framework.sleep(self._limits.echo_interval_s)
+            # While the application keeps this connection's task waiting, silence is our own doing.
+            missed = 0 if self._heard or self._delivering else missed + 1
+            if missed >= self._limits.max_unanswered_echoes:
+                self.close(f"silent: {missed} echo requests without an answer", "silent")
+
+    # ── sending ──────────────────────────────────────────────────────────────────────────────────
+
+    def send(self, buf: bytes | bytearray, close_socket: bool = False) -> bool:
+        """Queue bytes, never waiting; `send_msg` ends here. False where the connection is closed.
+
+        A switch that reads too slowly for its queue is disconnected.
+        """
+        if self.close_reason is not None:
+            return False
+        self._queue.append(bytes(buf))
+        self._queued_bytes += len(buf)
+        limits = self._limits
+        if len(self._queue) > limits.max_queued_messages or self._queued_bytes > limits.max_queued_bytes:
+            self.close(
+                f"it does not read: {len(self._queue)} messages ({self._queued_bytes} bytes) wait for it", "send-queue"
+            )
+            return False
+        self._wake.set()
+        if close_socket:
+            self.close()
+        return True
+
+    def send_msg(self, msg: Any, close_socket: bool = False) -> bool:
+        """Serialise and queue one of the framework's messages, never waiting."""
+        if msg.xid is None:
+            self.set_xid(msg)
+        msg.serialize()
+        return self.send(msg.buf, close_socket)
+
+    def _send_loop(self) -> None:
+        try:
+            while self.is_active:
+                if not self._queue:
+                    self._wake.clear()
+                    self._wake.wait()
+                    continue
+                self.socket.sendall(self._next_chunk())
+                self._sent.set()
+        except OSError as error:
+            self.close(f"the connection broke: {error}", "broken")
+
+    def _next_chunk(self) -> bytes:
+        chunk = [self._queue.popleft()]
+        size = len(chunk[0])
+        while self._queue and size + len(self._queue[0]) <= _CHUNK_BYTES:
+            chunk.append(self._queue.popleft())
+            size += len(chunk[-1])
+        self._queued_bytes -= size
+        return b"".join(chunk)
+
+    # ── asking ───────────────────────────────────────────────────────────────────────────────────
+
+    def request(self, message: Any, timeout_s: float = 5.0) -> list[Any]:
+        """Send a barrier or multipart request and wait for the answer; in a green task, not in a handler.
+
+        Returns
+        -------
+        list
+            The framework's reply messages: one, or the parts of a multipart reply.
+
+        Raises
+        ------
+        NoAnswer
+            Not in time, or the connection is closed.
+        RequestRefused
+            The switch answered with an error.
+        """
+        xid = self.set_xid(message)
+        waiter = self._pending.add(xid, message)
+        try:
+            if self.send_msg(message) and not waiter.over.wait(timeout_s):
+                raise NoAnswer(f"{self} did not answer a {type(message).__name__} within {timeout_s:g} s")
+        finally:
+            self._pending.forget(xid)
+        if waiter.error is not None:
+            raise RequestRefused(f"{self} refused a {type(message).__name__}", waiter.error)
+        if self.close_reason is not None:
+            raise NoAnswer(f"{self} is disconnected: {self.close_reason}")
+        return waiter.replies
+
+    def send_batch(self, messages: Iterable[Any], timeout_s: float = 10.0) -> BatchResult:
+        """Send messages in order, then a barrier, and wait for its answer; in a green task, not in a handler.
+
+        Waits where the send queue is half full, so a long batch never overruns it.
+
+        Raises
+        ------
+        NoAnswer
+            Not in time, or the connection is closed; what was carried out is not known.
+        """
+        deadline_s = framework.now_s() + timeout_s
+        refusals: list[Refusal] = []
+        xids = []
+        try:
+            for message in messages:
+                xid = self.set_xid(message)
+                self._pending.watch(xid, message, refusals)
+                xids.append(xid)
+                self.send_msg(message)
+                if len(xids) % _TURN == 0:
+                    framework.sleep(0)
+                    self._wait_for_room(deadline_s)
+            self.request(ofproto_parser.OFPBarrierRequest(self), max(0.0, deadline_s - framework.now_s()))
+        finally:
+            self._pending.unwatch(xids)
+        return BatchResult(tuple(refusals))
+
+    def _wait_for_room(self, deadline_s: float) -> None:
+        limits = self._limits
+        while (
+            len(self._queue) > limits.max_queued_messages // 2 - _TURN
+            or self._queued_bytes > limits.max_queued_bytes // 2
+        ):
+            self._sent.clear()
+            if not self._sent.wait(max(0.0, deadline_s - framework.now_s())):
+                raise NoAnswer(f"{self} reads too slowly: {len(self._queue)} messages wait for it")
+
+    # ── receiving ────────────────────────────────────────────────────────────────────────────────
+
+    def _receive_loop(self) -> None:
+        buffer = bytearray()
+        handled = 0
+        while self.is_active and (received := self.socket.recv(_CHUNK_BYTES)):
+            buffer += received
+            start = 0
+            while self.is_active and len(buffer) - start >= HEADER_BYTES:
+                header = read_header(buffer, start)
+                hello = self._phase is Phase.HELLO
+                largest = self._limits.max_hello_bytes if hello else self._limits.max_message_bytes
+                wanted = check_header(header, self._phase, largest)
+                if len(buffer) - start < header.length:
+                    break
+                message = bytes(buffer[start : start + header.length])
+                start += header.length
+                self._heard = True
+                if wanted:
+                    self._received(header, message)
+                else:
+                    self._registry.count("unread")
+                handled += 1
+                if handled % _TURN == 0:
+                    framework.sleep(0)
+            del buffer[:start]
+
+    def _received(self, header: Header, message: bytes) -> None:
+        kind = MessageType(header.type)
+        if kind is MessageType.ECHO_REQUEST:
+            reply = ofproto_parser.OFPEchoReply(self, message[HEADER_BYTES:])
+            reply.set_xid(header.xid)
+            self.send_msg(reply)
+        elif kind is MessageType.HELLO:
+            check_hello(message)
+            self._phase = Phase.FEATURES
+            self.set_state(CONFIG)
+            self.send_msg(ofproto_parser.OFPFeaturesRequest(self))
+        elif kind is MessageType.FEATURES_REPLY:
+            self._features_came(self._parse(header, message))
+        elif kind is MessageType.ERROR:
+            self._error_came(header, message)
+        elif self._phase is Phase.PORTS and kind is MessageType.MULTIPART_REPLY:
+            self._ports_came(header, message)
+        elif kind in (MessageType.MULTIPART_REPLY, MessageType.BARRIER_REPLY):
+            self._reply_came(header, message)
+        elif kind is not MessageType.ECHO_REPLY:
+            parsed = self._parse(header, message)
+            if kind is MessageType.PORT_STATUS:
+                self._port_changed(parsed)
+            self._deliver(parsed)
+
+    def _parse(self, header: Header, message: bytes) -> Any:
+        try:
+            return ofproto_parser.msg_parser(self, *header, message)
+        except Exception as error:
+            # The parser fails in many ways on what is malformed, and none of them may reach other switches.
+            name = MessageType(header.type).name
+            raise Violation("malformed", f"sent a malformed {name} ({type(error).__name__}: {error})") from error
+
+    def _features_came(self, features: Any) -> None:
+        if features.auxiliary_id:
+            raise Violation("auxiliary", "opened an auxiliary connection, which is not supported")
+        self.id = features.datapath_id
+        self._phase = Phase.PORTS
+        self._deliver(features)
+        request = ofproto_parser.OFPPortDescStatsRequest(self, 0)
+        self._ports_xid = self.set_xid(request)
+        self.send_msg(request)
+
+    def _ports_came(self, header: Header, message: bytes) -> None:
+        kind, more = multipart(message)
+        if header.xid != self._ports_xid or kind != ofproto.OFPMP_PORT_DESC:
+            raise Violation("reply", "answered the request for its ports with something else")
+        body_bytes = header.length - ofproto.OFP_MULTIPART_REPLY_SIZE
+        if body_bytes % ofproto.OFP_PORT_SIZE or (more and not body_bytes):
+            raise Violation("length", f"described its ports in {body_bytes} bytes")
+        for port in self._parse(header, message).body:
+            self._port_described(port)
+        if not more:
+            self._registry.handshake_over(self)
+            self._phase = Phase.UP
+            self._was_up = True
+            self._echo = framework.spawn(self._echo_loop)
+            log.info("%s is connected with %d ports", self, len(self.port_descriptions))
+            self.state = MAIN
+            self._announce(MAIN)
+
+    def _port_described(self, port: Any) -> None:
+        self.port_descriptions[port.port_no] = port
+        if len(self.port_descriptions) > self._limits.max_ports:
+            raise Violation("ports", f"has more than {self._limits.max_ports} ports")
+
+    def _port_changed(self, status: Any) -> None:
+        if status.reason == ofproto.OFPPR_DELETE:
+            self.port_descriptions.pop(status.desc.port_no, None)
+        else:
+            self._port_described(status.desc)
+
+    def _error_came(self, header: Header, message: bytes) -> None:
+        error = self._parse(header, message)
+        if self._phase is not Phase.UP:
+            raise Violation("handshake", f"answered the handshake with error type {error.type}, code {error.code}")
+        if not self._pending.error(header.xid, error):
+            self._deliver(error)
+
+    def _reply_came(self, header: Header, message: bytes) -> None:
+        if not self._pending.expects(header.type, header.xid, message):
+            self._registry.count("unasked-reply")
+            return
+        parsed = self._parse(header, message)
+        more = header.type == MessageType.MULTIPART_REPLY and multipart(message)[1]
+        self._pending.reply(header.xid, parsed, more)
+        self._deliver(parsed)
+
+    # ── events ───────────────────────────────────────────────────────────────────────────────────
+
+    def _announce(self, state: str) -> None:
+        event = ofp_event.EventOFPStateChange(self)
+        event.state = state
+        self._send_event(event, state)
+
+    def _deliver(self, message: Any) -> None:
+        self._send_event(ofp_event.ofp_msg_to_ev(message), self.state)
+
+    def _send_event(self, event: Any, state: str | None) -> None:
+        # Waits where the application's queue is full, so that the switch is slowed down and not the daemon.
+        self._delivering = True
+        try:
+            self.ofp_brick.send_event_to_observers(event, state)
+        finally:
+            self._delivering = False

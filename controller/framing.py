@@ -1,0 +1,160 @@
+"""What a switch may say, and when: checks on bytes, made before the framework's parser sees any of them.
+
+Section numbers are those of OpenFlow 1.3.5.
+"""
+
+from __future__ import annotations
+
+import struct
+from enum import IntEnum
+from typing import NamedTuple
+
+from topologies.errors import HeddleError
+
+OFP_VERSION = 0x04
+HEADER_BYTES = 8
+
+_HEADER = struct.Struct("!BBHI")
+_HELLO_ELEMENT = struct.Struct("!HH")
+_VERSION_BITMAP = 1
+
+
+class Violation(HeddleError):
+    """A switch broke a rule of the channel; its connection is closed.
+
+    Attributes
+    ----------
+    kind : str
+        The rule, as a counter is named.
+    """
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
+class MessageType(IntEnum):
+    """Messages of section 7.1 that a switch sends, and the two requests that wait for an answer."""
+
+    HELLO = 0
+    ERROR = 1
+    ECHO_REQUEST = 2
+    ECHO_REPLY = 3
+    EXPERIMENTER = 4
+    FEATURES_REPLY = 6
+    PACKET_IN = 10
+    FLOW_REMOVED = 11
+    PORT_STATUS = 12
+    MULTIPART_REQUEST = 18
+    MULTIPART_REPLY = 19
+    BARRIER_REQUEST = 20
+    BARRIER_REPLY = 21
+
+
+class Phase(IntEnum):
+    """What the handshake waits for."""
+
+    HELLO = 0
+    FEATURES = 1
+    PORTS = 2
+    UP = 3
+
+
+class Header(NamedTuple):
+    """The first 8 bytes of a message (section 7.1.1)."""
+
+    version: int
+    type: int
+    length: int
+    xid: int
+
+
+_T = MessageType
+_ALWAYS = {_T.ERROR, _T.ECHO_REQUEST, _T.ECHO_REPLY}
+_READ = {
+    Phase.HELLO: {_T.HELLO},
+    Phase.FEATURES: _ALWAYS | {_T.FEATURES_REPLY},
+    Phase.PORTS: _ALWAYS | {_T.MULTIPART_REPLY, _T.PORT_STATUS},
+    Phase.UP: _ALWAYS | {_T.MULTIPART_REPLY, _T.PORT_STATUS, _T.PACKET_IN, _T.BARRIER_REPLY},
+}
+# A switch that still has rules from an earlier connection reports packets and ports as soon as it is
+# connected, so these are no violation early; experimenter messages and removals nobody here asked for.
+_UNREAD = {
+    Phase.HELLO: set[MessageType](),
+    Phase.FEATURES: {_T.PACKET_IN, _T.PORT_STATUS, _T.FLOW_REMOVED, _T.EXPERIMENTER},
+    Phase.PORTS: {_T.PACKET_IN, _T.FLOW_REMOVED, _T.EXPERIMENTER},
+    Phase.UP: {_T.FLOW_REMOVED, _T.EXPERIMENTER},
+}
+_LENGTHS = {
+    _T.ERROR: (12, 0xFFFF),
+    _T.FEATURES_REPLY: (32, 32),
+    _T.PACKET_IN: (34, 0xFFFF),
+    _T.PORT_STATUS: (80, 80),
+    _T.MULTIPART_REPLY: (16, 0xFFFF),
+    _T.BARRIER_REPLY: (8, 8),
+}
+
+
+def read_header(buffer: bytes | bytearray, offset: int = 0) -> Header:
+    """The header at an offset of a buffer that holds at least 8 bytes from there."""
+    return Header(*_HEADER.unpack_from(buffer, offset))
+
+
+def check_header(header: Header, phase: Phase, max_bytes: int) -> bool:
+    """Whether a message is to be read (True) or passed over (False).
+
+    Parameters
+    ----------
+    max_bytes : int
+        Longest message accepted.
+
+    Raises
+    ------
+    Violation
+        The version, the type at this point, or the length is not acceptable.
+    """
+    version_ok = header.version >= OFP_VERSION if phase is Phase.HELLO else header.version == OFP_VERSION
+    if not version_ok:
+        raise Violation("version", f"sent a message of OpenFlow version 0x{header.version:02x}; set it to OpenFlow 1.3")
+    read = header.type in _READ[phase]
+    if not read and header.type not in _UNREAD[phase]:
+        raise Violation("type", f"sent a message of type {header.type}, which has no place in phase {phase.name}")
+    shortest, longest = _LENGTHS.get(MessageType(header.type), (HEADER_BYTES, 0xFFFF))
+    if not shortest <= header.length <= min(longest, max_bytes):
+        raise Violation("length", f"sent a {MessageType(header.type).name} of {header.length} bytes")
+    return read
+
+
+def check_hello(message: bytes) -> None:
+    """Check a HELLO and that it lets both sides speak OpenFlow 1.3 (sections 6.3.1 and 7.5.1).
+
+    A bitmap of versions decides where there is one, the header's version elsewhere.
+
+    Raises
+    ------
+    Violation
+        An element's length does not fit, or OpenFlow 1.3 is not offered.
+    """
+    version, _, length, _ = read_header(message)
+    offered = version == OFP_VERSION
+    offset = HEADER_BYTES
+    while offset < length:
+        if length - offset < _HELLO_ELEMENT.size:
+            raise Violation("hello", "sent a HELLO with a truncated element")
+        kind, size = _HELLO_ELEMENT.unpack_from(message, offset)
+        if size < _HELLO_ELEMENT.size or size > length - offset:
+            raise Violation("hello", f"sent a HELLO with an element of {size} bytes")
+        if kind == _VERSION_BITMAP:
+            if size < 8 or size % 4:
+                raise Violation("hello", f"sent a HELLO with a version bitmap of {size} bytes")
+            (word,) = struct.unpack_from("!I", message, offset + 4)
+            offered = bool(word >> OFP_VERSION & 1)
+        offset += (size + 7) // 8 * 8
+    if not offered:
+        raise Violation("version", "does not offer OpenFlow 1.3 in its HELLO; set it to OpenFlow 1.3")
+
+
+def multipart(message: bytes) -> tuple[int, bool]:
+    """Type of a multipart reply, and whether more parts follow (section 7.3.5)."""
+    kind, flags = struct.unpack_from("!HH", message, HEADER_BYTES)
+    return kind, bool(flags & 1)
