@@ -1,88 +1,96 @@
-"""The program that every rank runs: real MPI all-reduces of several sizes, each element checked.
+"""What every rank runs: all-reduces of several sizes, timed and checked, in step with whoever reads the counters.
 
-Started by Hydra, one process a host: ``python -m mininet_scenarios.mpi_ring CONTROL_DIR WARM_UP SIZE:ITERATIONS …``.
-Rank 0 stops before and after the timed iterations of each size until the orchestrator, which reads the
-interface counters meanwhile, lets it go on: it creates ``ready-<size>`` and waits for ``go-<size>``, then
-``done-<size>`` and waits for ``next-<size>``. Results are JSON lines on rank 0's standard output.
+It is started by MPI in an emulated host, as ``python mpi_ring.py SPEC``, and imports nothing of Heddle.
+``SPEC`` is a JSON file (`mininet_scenarios.all_reduce` writes it); rank 0 writes the results where it says.
 """
 
 from __future__ import annotations
 
+import ctypes
 import json
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
 
-POLL_S = 0.0005
-"""Pause between two looks at a collective under way.
-
-MPICH's blocking all-reduce spins, and 16 spinning ranks take two cores away from the switches: 40 % more CPU time for
-the same times. A non-blocking one, looked at 2,000 times a second, leaves the machine three quarters idle and reaches
-0.96 of the bound for 2 MiB over 10 Mbit/s links either way.
-"""
+_PR_SET_TIMERSLACK = 29
+_POLL_S = 0.01
 
 
-def pattern(elements: int, rank: int, iteration: int) -> NDArray[np.float32]:
-    """What a rank contributes: small integers, so that the sum is exact in single precision."""
-    return (np.arange(elements) % 251 + rank + iteration).astype(np.float32)
+def main() -> None:
+    """Run all sizes of the specification."""
+    spec: dict[str, Any] = json.loads(Path(sys.argv[1]).read_text())
+    # MPICH polls; told to, it sleeps a microsecond between polls. The kernel may stretch that sleep by the
+    # slack: sixteen ranks that wake a thousand times a second leave two cores to the switches.
+    ctypes.CDLL(None).prctl(_PR_SET_TIMERSLACK, int(spec["timer_slack_ns"]), 0, 0, 0)
+    comm = MPI.COMM_WORLD
+    meeting = Path(spec["directory"])
+    results = [_size(comm, meeting, number, size, spec) for number, size in enumerate(spec["sizes_bytes"])]
+    if comm.rank == 0:
+        _write(meeting / "results.json", results)
 
 
-def expected(elements: int, ranks: int, iteration: int) -> NDArray[np.float32]:
-    """The sum of all ranks' patterns."""
-    one = np.arange(elements) % 251 + iteration
-    return (one * ranks + ranks * (ranks - 1) // 2).astype(np.float32)
+def _size(comm: MPI.Comm, meeting: Path, number: int, size_bytes: int, spec: dict[str, Any]) -> dict[str, Any]:
+    count = size_bytes // 4
+    ramp = np.arange(count, dtype=np.int64) % 8191 + 1
+    # Whole numbers below 2^24 add exactly in float32, in any order: every element can be checked for equality.
+    mine = (ramp * (comm.rank + 1)).astype(np.float32)
+    expected = (ramp * (comm.size * (comm.size + 1) // 2)).astype(np.float32)
+    sum_ = np.empty(count, dtype=np.float32)
+    wrong, warm_s = 0, 0.0
+    for _ in range(spec["warmup"]):
+        start_s, end_s, bad = _iteration(comm, mine, sum_, expected)
+        warm_s, wrong = end_s - start_s, wrong + bad
+    slowest_s = comm.allreduce(warm_s, op=MPI.MAX)
+    fitting = int(spec["budget_s"] / slowest_s) if slowest_s > 0 else spec["max_iterations"]
+    iterations = max(spec["min_iterations"], min(spec["max_iterations"], fitting))
+    _meet(comm, meeting, f"{number}-before")
+    spans = []
+    for _ in range(iterations):
+        start_s, end_s, bad = _iteration(comm, mine, sum_, expected)
+        spans.append((start_s, end_s))
+        wrong += bad
+    _meet(comm, meeting, f"{number}-after")
+    everybody = comm.gather(spans, root=0)
+    wrong = comm.allreduce(wrong)
+    # One machine, one monotonic clock: an iteration lasts from the first rank's start to the last rank's end.
+    seconds = [
+        max(rank[i][1] for rank in everybody) - min(rank[i][0] for rank in everybody) for i in range(iterations)
+    ] if everybody else []  # fmt: skip
+    return {"size_bytes": count * 4, "count": count, "wrong": wrong, "seconds": seconds}
 
 
-def all_reduce(world: MPI.Intracomm, iteration: int, elements: int) -> tuple[float, int]:
-    """One all-reduce: this rank's seconds, and how many elements came out wrong."""
-    sent, received = pattern(elements, world.rank, iteration), np.zeros(elements, np.float32)
-    world.Barrier()
-    started = time.perf_counter()
-    request = world.Iallreduce(sent, received)
-    while not request.Test():
-        time.sleep(POLL_S)
-    seconds = time.perf_counter() - started
-    return seconds, int(np.count_nonzero(received != expected(elements, world.size, iteration)))
+def _iteration(
+    comm: MPI.Comm, mine: NDArray[np.float32], sum_: NDArray[np.float32], expected: NDArray[np.float32]
+) -> tuple[float, float, int]:
+    """One all-reduce: when it began and ended on this rank, and how many elements are wrong."""
+    sum_.fill(np.nan)
+    comm.Barrier()
+    start_s = time.monotonic()
+    comm.Allreduce(mine, sum_, op=MPI.SUM)
+    end_s = time.monotonic()
+    return start_s, end_s, int(np.count_nonzero(sum_ != expected))
 
 
-def meet(world: MPI.Intracomm, control: Path, announce: str, wait_for: str) -> None:
-    """Hold all ranks until the orchestrator has seen one file and made the other."""
-    world.Barrier()
-    if world.rank == 0:
-        (control / announce).touch()
-        while not (control / wait_for).exists():
-            time.sleep(POLL_S)
-    # The others poll too, so that nobody spins while counters are read.
-    done = world.Ibarrier()
-    while not done.Test():
-        time.sleep(POLL_S)
+def _meet(comm: MPI.Comm, meeting: Path, name: str) -> None:
+    """Stop all ranks until the other side has read the counters."""
+    comm.Barrier()
+    if comm.rank == 0:
+        (meeting / f"{name}.ready").touch()
+        while not (meeting / f"{name}.go").exists():
+            time.sleep(_POLL_S)
+    comm.Barrier()
 
 
-def measure(world: MPI.Intracomm, control: Path, size_bytes: int, warm_up: int, iterations: int) -> None:
-    """Run one message size and print its result."""
-    elements = size_bytes // 4
-    wrong = sum(all_reduce(world, -1 - i, elements)[1] for i in range(warm_up))
-    meet(world, control, f"ready-{size_bytes}", f"go-{size_bytes}")
-    runs = [all_reduce(world, i, elements) for i in range(iterations)]
-    meet(world, control, f"done-{size_bytes}", f"next-{size_bytes}")
-    slowest_s = np.zeros(iterations)
-    world.Allreduce(np.array([seconds for seconds, _ in runs]), slowest_s, op=MPI.MAX)
-    wrong = world.allreduce(wrong + sum(bad for _, bad in runs))
-    if world.rank == 0:
-        print(json.dumps({"size_bytes": size_bytes, "seconds": slowest_s.tolist(), "wrong": wrong}), flush=True)  # noqa: T201
-
-
-def main(arguments: list[str]) -> None:
-    """Run all sizes in turn."""
-    control, warm_up = Path(arguments[0]), int(arguments[1])
-    for argument in arguments[2:]:
-        size_bytes, iterations = argument.split(":")
-        measure(MPI.COMM_WORLD, control, int(size_bytes), warm_up, int(iterations))
+def _write(path: Path, results: list[dict[str, Any]]) -> None:
+    draft = path.with_suffix(".draft")
+    draft.write_text(json.dumps(results))
+    draft.rename(path)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()
