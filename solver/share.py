@@ -1,0 +1,164 @@
+"""What the planner asks for jobs: every pair at line rate, or the largest common share of it, one path each."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from solver.demand import Demand
+from solver.models import Backend
+from solver.network import Network
+from solver.one_path import choose_paths, path_indices
+from solver.routing import Certificate, Objective, Path, Seconds
+from solver.solve import Task, certified, solve
+from topologies.errors import InputError
+from topologies.fabric import Fabric
+
+_MARGIN = 1e-9
+"""Taken off the largest share, so that the next model stays feasible in floating point."""
+
+
+@dataclass(frozen=True)
+class PairPlan:
+    """One path for each pair, and the proof of the routing it was rounded from.
+
+    Attributes
+    ----------
+    pairs : tuple of (source, target)
+    share : float
+        What every pair is planned to get, relative to its line rate; at most 1.
+    rates_bps : tuple of float
+        The planned rate of each pair: share times line rate.
+    paths : tuple of Path
+        The path of each pair, access links included.
+    certificate : Certificate
+        Of the fractional routing at these rates.
+    share_certificate : Certificate
+        Of the largest common share (above 1 where line rate leaves room).
+    worst_link_utilisation : float
+        Of the single paths at the planned rates; above 1 where whole pairs must share a link that
+        fractions would have avoided.
+    utilisation_bound : float
+        What no choice of single paths can go below, as far as it is proven.
+    engine, reason : str
+        What computed it, and how far it got.
+    """
+
+    pairs: tuple[tuple[str, str], ...]
+    share: float
+    rates_bps: tuple[float, ...]
+    paths: tuple[Path, ...]
+    certificate: Certificate
+    share_certificate: Certificate
+    worst_link_utilisation: float
+    utilisation_bound: float
+    engine: str
+    reason: str
+    seconds: float
+
+
+def plan_pairs(
+    fabric: Fabric,
+    pairs: Sequence[tuple[str, str]],
+    *,
+    max_utilisation: float = 0.95,
+    objective: Objective = Objective.MIN_DELAY,
+    backend: Backend = Backend.HIGHS,
+    time_limit_s: float | None = None,
+    seed: int = 0,
+) -> PairPlan:
+    """Plan host pairs that want all that their links give.
+
+    Line rate is the capacity of the source's access link, or the target's where that is less. The
+    largest share of it that fits for all pairs at once is found first (maximum concurrent flow), then
+    the best fractional routing at that share, then one path per pair with the least load on the worst
+    link.
+
+    Parameters
+    ----------
+    pairs : sequence of (source, target)
+        Hosts of the fabric.
+    max_utilisation : float
+        Share of each capacity that may be used.
+    objective : Objective
+        Of the fractional routing at the share.
+    time_limit_s : float or None
+        For each linear program stage.
+    seed : int
+        Of the search for single paths.
+
+    Raises
+    ------
+    InputError
+        No pairs, an unknown host, one that is attached nowhere, or a link without capacity or delay.
+    Infeasible
+        No path leads from one end of a pair to the other.
+    SolverError
+        A solver failed, or its answer was wrong.
+    """
+    begun = time.perf_counter()
+    if not pairs:
+        raise InputError("there are no pairs to plan; a job has at least two ranks")
+    if not 0 < max_utilisation <= 1:
+        raise InputError(f"max_utilisation is {max_utilisation}; it must be above 0 and at most 1")
+    wanted = tuple(Demand(source, target, line_rate_bps(fabric, source, target)) for source, target in pairs)
+    network = Network.build(fabric, wanted)
+    task = Task(fabric, network, max_utilisation, backend, time_limit_s, begun)
+    task.refuse_unreachable()
+    widest = certified(task, task.largest_share(), Objective.MAX_CONCURRENT_FLOW, Seconds())
+    if widest.certificate is None:
+        raise InputError("the share has no proof")
+    largest = widest.certificate.value
+    share = min(1.0, largest * (1 - _MARGIN))
+    if objective is Objective.MAX_CONCURRENT_FLOW:
+        routing = widest
+    else:
+        asked = tuple(replace(demand, rate_bps=demand.rate_bps * share) for demand in wanted)
+        routing = solve(
+            fabric, asked, objective, max_utilisation=max_utilisation, backend=backend, time_limit_s=time_limit_s
+        )
+    rates = np.array([demand.rate_bps for demand in wanted]) * share
+    choice, least = choose_paths(
+        network, rates, task.delays_or_hops(), path_indices(routing), max_utilisation * share / largest,
+        backend=backend, seed=seed,
+    )  # fmt: skip
+    gap = 1 - least / choice.worst
+    if gap <= 1e-6:
+        verdict = "the worst link is as good as it can be"
+    else:
+        verdict = f"worst link at most {100 * gap:.3g} % above the best possible"
+    return PairPlan(
+        tuple((source, target) for source, target in pairs),
+        share,
+        tuple(rates.tolist()),
+        tuple(tuple(fabric.links[link].id for link in path) for path in choice.paths),
+        routing.certificate or widest.certificate,
+        widest.certificate,
+        choice.worst,
+        least,
+        f"{backend}, {choice.method}",
+        f"{100 * share:.4g} % of line rate for each pair: {widest.reason}; single paths: {verdict}",
+        time.perf_counter() - begun,
+    )
+
+
+def line_rate_bps(fabric: Fabric, source: str, target: str) -> float:
+    """What the access links of two hosts let through, bit/s.
+
+    Raises
+    ------
+    InputError
+        One of them is no host, is attached nowhere, or its link has no capacity.
+    """
+    sending = fabric.access_link(source)
+    fabric.access_link(target)
+    receiving = next((link for link in fabric.links if link.target == target), None)
+    if receiving is None:
+        raise InputError(f"no link leads to {target!r}; see 'heddle links'")
+    for link in (sending, receiving):
+        if link.capacity_bps is None:
+            raise InputError(f"link {link.id} has no capacity_bps; declare it in the fabric file")
+    return min(sending.capacity_bps or 0.0, receiving.capacity_bps or 0.0)
