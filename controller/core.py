@@ -47,6 +47,8 @@ log = logging.getLogger(__name__)
 
 COALESCE_S = 0.05
 """Least time between snapshots, failures excepted."""
+STATUS_S = 0.5
+"""Longest time for which published loads and counts stay as they are."""
 SETTLE_S = 2.0
 """The first plan waits until nothing new was found for this long, or all that was declared is there."""
 RETRY_S = 1.0
@@ -104,7 +106,7 @@ class Core:
         self._retry_s: float | None = None
         self._dirty = self._urgent = False
         self._changed_s = runtime.now_s()
-        self._published_s = 0.0
+        self._published_s = self._statuses_s = 0.0
         self._settled = self._carries = False
         self._notices: frozenset[Change] = frozenset()
         for host in store.hosts():
@@ -241,7 +243,7 @@ class Core:
             self._request = None
             self._ask_for_plan()
         self._released = {label: at_s for label, at_s in self._released.items() if now_s - at_s < QUARANTINE_S}
-        if now_s - self._published_s >= COALESCE_S:
+        if now_s - self._statuses_s >= STATUS_S:
             self._publish_statuses()
 
     def _is_settled(self, now_s: float) -> bool:
@@ -298,6 +300,7 @@ class Core:
         self._publish_statuses()
 
     def _publish_statuses(self) -> None:
+        self._statuses_s = self._runtime.now_s()
         fabric = self._out.view.fabric
         self._out = replace(
             self._out,

@@ -229,14 +229,15 @@ class Fabric:
             No such host, or it is attached nowhere.
         """
         try:
-            return self._access_links[host]
+            return self.access_links[host]
         except KeyError:
             known = host in self.node_by_id and self.node_by_id[host].kind is NodeKind.HOST
             problem = "is attached to no switch" if known else "is not a host of the fabric"
             raise InputError(f"{host!r} {problem}; see 'heddle hosts'") from None
 
     @cached_property
-    def _access_links(self) -> dict[str, Link]:
+    def access_links(self) -> dict[str, Link]:
+        """The link by which each attached host sends."""
         hosts = {node.id for node in self.hosts}
         return {link.source: link for link in reversed(self.links) if link.source in hosts}
 

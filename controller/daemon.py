@@ -1,0 +1,36 @@
+"""The daemon, put together: configuration, state, the OpenFlow thread, the API."""
+
+from __future__ import annotations
+
+import logging
+import signal
+
+from controller import framework
+from controller.app import HeddleApp
+from controller.config import Config
+from controller.store import Store
+from topologies.files import read_fabric
+
+log = logging.getLogger(__name__)
+
+
+def run_daemon(config: Config) -> int:
+    """Run until SIGTERM or SIGINT.
+
+    Returns
+    -------
+    int
+        The process's exit code: 0 after SIGTERM, 130 after SIGINT.
+
+    Raises
+    ------
+    InputError
+        The fabric file is wrong.
+    HeddleError
+        An address is in use, or the state directory cannot be used.
+    """
+    declared = read_fabric(config.fabric) if config.fabric is not None else None
+    log.info("framework %s %s, state in %s", framework.FRAMEWORK, framework.VERSION, config.state_dir)
+    with Store(config.state_dir) as store:
+        ended_by = framework.run(HeddleApp, config, store, declared)
+    return 130 if ended_by is signal.SIGINT else 0

@@ -1,0 +1,82 @@
+"""The guard table: what each port may send, and where it goes from there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
+
+from dataplane.rules import (
+    ETH_TYPE_ARP,
+    ETH_TYPE_IPV4,
+    ETH_TYPE_LLDP,
+    ETH_TYPE_MPLS,
+    METER_ID_BASE,
+    PORT_CONTROLLER,
+    Action,
+    FlowRule,
+    Match,
+    Meter,
+    Output,
+    Role,
+    Table,
+)
+from topologies.fabric import Node
+
+LLDP_PPS = 1000
+EDGE_PORT_PPS = 100
+"""What an edge port may send to the controller or resolve by ARP, packets per second."""
+
+_KNOWN, _KIND, _REFUSED, _LLDP, _MISS = 200, 150, 110, 100, 0
+_TO_CONTROLLER: tuple[Action, ...] = (Output(PORT_CONTROLLER),)
+
+
+def edge_meter(port: int) -> int:
+    """Id of an edge port's meter."""
+    return METER_ID_BASE + port
+
+
+def guard_meters(edge_ports: AbstractSet[int]) -> Iterator[Meter]:
+    """One meter for LLDP from other switches, one for each edge port."""
+    yield Meter(METER_ID_BASE, LLDP_PPS, LLDP_PPS)
+    for port in edge_ports:
+        yield Meter(edge_meter(port), EDGE_PORT_PPS, EDGE_PORT_PPS)
+
+
+def guard_flows(
+    edge_ports: AbstractSet[int], fabric_ports: AbstractSet[int], hosts: AbstractSet[tuple[int, Node]]
+) -> Iterator[FlowRule]:
+    """Rules of the guard table of one switch.
+
+    Parameters
+    ----------
+    hosts : set of (int, Node)
+        Port and host, for hosts attached to this switch.
+    """
+    yield _rule(_LLDP, Match(eth_type=ETH_TYPE_LLDP), _TO_CONTROLLER, meter_id=METER_ID_BASE)
+    yield _rule(_MISS, Match())
+    for port in edge_ports:
+        meter_id = edge_meter(port)
+        yield _rule(_KNOWN, Match(in_port=port, eth_type=ETH_TYPE_LLDP), _TO_CONTROLLER, meter_id=meter_id)
+        yield _rule(_KIND, Match(in_port=port, eth_type=ETH_TYPE_ARP), _TO_CONTROLLER, meter_id=meter_id)
+        # The same fate as everything else, but with a counter of its own: somebody forges labels.
+        yield _rule(_KIND, Match(in_port=port, eth_type=ETH_TYPE_MPLS))
+        yield _rule(_REFUSED, Match(in_port=port))
+    for port in fabric_ports:
+        yield _rule(_KIND, Match(in_port=port, eth_type=ETH_TYPE_MPLS), goto=Table.TRANSIT)
+        yield _rule(_KIND, Match(in_port=port, eth_type=ETH_TYPE_IPV4), goto=Table.DEFAULT)
+        yield _rule(_KIND, Match(in_port=port, eth_type=ETH_TYPE_ARP), goto=Table.DEFAULT)
+    for port, host in hosts:
+        address = Match(in_port=port, eth_type=ETH_TYPE_IPV4, eth_src=host.mac, ipv4_src=host.ip)
+        yield _rule(_KNOWN, address, goto=Table.CLASSIFY)
+        sender = Match(in_port=port, eth_type=ETH_TYPE_ARP, eth_src=host.mac, arp_spa=host.ip, arp_sha=host.mac)
+        yield _rule(_KNOWN, sender, goto=Table.DEFAULT, meter_id=edge_meter(port))
+
+
+def _rule(
+    priority: int,
+    match: Match,
+    actions: tuple[Action, ...] = (),
+    goto: Table | None = None,
+    meter_id: int | None = None,
+) -> FlowRule:
+    return FlowRule(Table.GUARD, priority, match, actions, goto, meter_id, Role.GUARD)

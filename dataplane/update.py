@@ -1,0 +1,198 @@
+"""The least change from one rule set to another, in an order in which no packet meets half of it.
+
+Two-phase update (Reitblatt et al., "Abstractions for network update", SIGCOMM 2012, section 5): new labels are
+installed everywhere before any ingress pushes them, old ones go after no ingress does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from dataplane.rules import FlowRule, Group, Meter, RuleSet, SwitchRules, Table
+
+
+@dataclass(frozen=True, slots=True)
+class AddMeter:
+    """Add a meter."""
+
+    meter: Meter
+
+
+@dataclass(frozen=True, slots=True)
+class AddGroup:
+    """Add a group."""
+
+    group: Group
+
+
+@dataclass(frozen=True, slots=True)
+class AddFlow:
+    """Add a flow; it takes the place of one with the same key (OpenFlow 1.3.5, section 6.4)."""
+
+    flow: FlowRule
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveFlow:
+    """Remove exactly this flow."""
+
+    flow: FlowRule
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveGroup:
+    """Remove a group that no flow uses any more: with it would go every flow that does."""
+
+    group: Group
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveMeter:
+    """Remove a meter that no flow uses any more."""
+
+    meter: Meter
+
+
+Operation: TypeAlias = AddMeter | AddGroup | AddFlow | RemoveFlow | RemoveGroup | RemoveMeter
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """Operations per switch; every switch has answered its barrier before the next stage begins."""
+
+    operations: Mapping[str, tuple[Operation, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """What to do on one switch: rules in both sets are not mentioned.
+
+    Attributes
+    ----------
+    replaced : tuple of FlowRule
+        New content for keys that the switch has already.
+    """
+
+    add_meters: tuple[Meter, ...]
+    add_groups: tuple[Group, ...]
+    add_flows: tuple[FlowRule, ...]
+    replaced: tuple[FlowRule, ...]
+    remove_flows: tuple[FlowRule, ...]
+    remove_groups: tuple[Group, ...]
+    remove_meters: tuple[Meter, ...]
+
+    def additions(self) -> tuple[Operation, ...]:
+        """Meters, groups, then the flows that use them; nothing is replaced or removed."""
+        return (
+            *(AddMeter(meter) for meter in self.add_meters),
+            *(AddGroup(group) for group in self.add_groups),
+            *(AddFlow(flow) for flow in self.add_flows),
+        )
+
+
+def difference(old: SwitchRules, new: SwitchRules) -> Difference:
+    """Compare two rule sets of one switch; everything comes in a fixed order."""
+    had = {flow.key for flow in old.flows}
+    keeps = {flow.key for flow in new.flows}
+    changed = _ordered(new.flows - old.flows)
+    stays = {meter.id for meter in new.meters}
+    return Difference(
+        tuple(sorted(new.meters - old.meters, key=lambda meter: meter.id)),
+        tuple(sorted(new.groups - old.groups, key=lambda group: group.id)),
+        tuple(flow for flow in changed if flow.key not in had),
+        tuple(flow for flow in changed if flow.key in had),
+        tuple(flow for flow in _ordered(old.flows - new.flows) if flow.key not in keeps),
+        tuple(sorted(old.groups - new.groups, key=lambda group: group.id)),
+        # A meter of the same id is changed in place.
+        tuple(
+            sorted((meter for meter in old.meters - new.meters if meter.id not in stays), key=lambda meter: meter.id)
+        ),
+    )
+
+
+def stages(old: RuleSet, new: RuleSet) -> tuple[Stage, ...]:
+    """The order of an update; empty where nothing changes.
+
+    1. New meters and groups, and new rules that no packet can meet yet or that only add reachability: transit
+       by new labels, default routes to new hosts.
+    2. What traffic meets at its ingress: guard and classify rules, and rules with new content.
+    3. Old flows go; the caller waits before this stage until packets with old labels have drained.
+    4. Old groups and meters go.
+
+    Parameters
+    ----------
+    old, new : RuleSet
+        A switch that is missing in one has no rules there.
+    """
+    changes = {
+        switch: difference(old.get(switch, SwitchRules()), new.get(switch, SwitchRules()))
+        for switch in sorted(old.keys() | new.keys())
+    }
+    inner = {
+        switch: (
+            *(AddMeter(meter) for meter in change.add_meters),
+            *(AddGroup(group) for group in change.add_groups),
+            *(AddFlow(flow) for flow in change.add_flows if flow.table >= Table.TRANSIT),
+        )
+        for switch, change in changes.items()
+    }
+    ingress = {
+        switch: (
+            *(AddFlow(flow) for flow in change.replaced),
+            *(AddFlow(flow) for flow in change.add_flows if flow.table < Table.TRANSIT),
+            # A pair that loses its plan must fall back to default routing before its label goes.
+            *(RemoveFlow(flow) for flow in change.remove_flows if flow.table < Table.TRANSIT),
+        )
+        for switch, change in changes.items()
+    }
+    old_flows = {
+        switch: tuple(RemoveFlow(flow) for flow in change.remove_flows if flow.table >= Table.TRANSIT)
+        for switch, change in changes.items()
+    }
+    rest = {
+        switch: (
+            *(RemoveGroup(group) for group in change.remove_groups),
+            *(RemoveMeter(meter) for meter in change.remove_meters),
+        )
+        for switch, change in changes.items()
+    }
+    found = (
+        Stage({switch: ops for switch, ops in stage.items() if ops}) for stage in (inner, ingress, old_flows, rest)
+    )
+    return tuple(stage for stage in found if stage.operations)
+
+
+def apply_operations(rules: SwitchRules, operations: Sequence[Operation]) -> SwitchRules:
+    """The rules of a switch after it has carried out operations."""
+    flows = {flow.key: flow for flow in rules.flows}
+    groups = {group.id: group for group in rules.groups}
+    meters = {meter.id: meter for meter in rules.meters}
+    for operation in operations:
+        match operation:
+            case AddMeter(meter):
+                meters[meter.id] = meter
+            case AddGroup(group):
+                groups[group.id] = group
+            case AddFlow(flow):
+                flows[flow.key] = flow
+            case RemoveFlow(flow):
+                flows.pop(flow.key, None)
+            case RemoveGroup(group):
+                groups.pop(group.id, None)
+            case RemoveMeter(meter):
+                meters.pop(meter.id, None)
+    return SwitchRules(frozenset(flows.values()), frozenset(groups.values()), frozenset(meters.values()))
+
+
+def apply_stage(rules: RuleSet, stage: Stage) -> RuleSet:
+    """The rules of all switches after a stage."""
+    return {
+        switch: apply_operations(rules.get(switch, SwitchRules()), stage.operations.get(switch, ()))
+        for switch in rules.keys() | stage.operations.keys()
+    }
+
+
+def _ordered(flows: Iterable[FlowRule]) -> list[FlowRule]:
+    return sorted(flows, key=lambda flow: (flow.table, -flow.priority, flow.cookie))
