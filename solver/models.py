@@ -10,24 +10,14 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 
 import numpy as np
 import pulp
 from scipy.sparse import csr_array
 
+from solver.backends import Backend, run
 from solver.errors import SolverError
 from solver.network import Arcs, Floats, Network
-
-_INTERIOR_POINT_ABOVE = 20_000
-"""Variables from which HiGHS' interior point beats its simplex on fabrics."""
-
-
-class Backend(StrEnum):
-    """The solver that PuLP drives."""
-
-    HIGHS = "highs"
-    CBC = "cbc"
 
 
 @dataclass(frozen=True)
@@ -144,7 +134,7 @@ class Model:
 
     def _run(self) -> bool:
         """Solve; whether there is a solution."""
-        outcome = run(self._program, self._backend, self._time_limit_s, variables=len(self._flows))
+        outcome = run(self._program, self._backend, self._time_limit_s)
         return bool(outcome != pulp.LpSolutionInfeasible)
 
     def _must_run(self) -> None:
@@ -166,35 +156,3 @@ class Model:
         for link, constraint in self._capacities.items():
             prices[link] = max(0.0, -float(constraint.pi or 0.0))
         return prices
-
-
-def run(program: pulp.LpProblem, backend: Backend, time_limit_s: float | None, *, variables: int, seed: int = 0) -> int:
-    """Solve a PuLP program and return its ``sol_status``: optimal, integer feasible or infeasible.
-
-    Raises
-    ------
-    SolverError
-        The solver stopped without an answer: time limit, unboundedness, or a failure of its own.
-    """
-    if time_limit_s is not None and time_limit_s <= 0:
-        raise SolverError("no time is left for the solver; raise the time limit")
-    try:
-        program.solve(_solver(backend, time_limit_s, variables, seed))
-    except pulp.PulpSolverError as error:
-        raise SolverError(f"{backend} failed: {error}; see its output, or use another backend") from error
-    outcome = int(program.sol_status)
-    stopped = outcome == pulp.LpSolutionIntegerFeasible and not program.isMIP()
-    if stopped or outcome not in (pulp.LpSolutionOptimal, pulp.LpSolutionIntegerFeasible, pulp.LpSolutionInfeasible):
-        limit = f" within {time_limit_s:g} s" if time_limit_s is not None else ""
-        raise SolverError(
-            f"{backend} found no answer{limit} ({pulp.LpSolution[outcome]}); allow more time or another backend"
-        )
-    return outcome
-
-
-def _solver(backend: Backend, time_limit_s: float | None, variables: int, seed: int) -> pulp.LpSolver:
-    # One thread: the answer must not depend on a race.
-    if backend is Backend.CBC:
-        return pulp.PULP_CBC_CMD(msg=False, threads=1, timeLimit=time_limit_s, options=[f"randomSeed {seed}"])
-    options = {"solver": "ipm"} if variables > _INTERIOR_POINT_ABOVE else {}
-    return pulp.HiGHS(msg=False, threads=1, timeLimit=time_limit_s, random_seed=seed, **options)

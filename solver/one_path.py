@@ -8,11 +8,11 @@ from dataclasses import replace
 import numpy as np
 from scipy.sparse import csr_array
 
+from solver.backends import Backend
 from solver.candidates import Candidates, Links
 from solver.certificate import certify
 from solver.decompose import all_paths
 from solver.errors import SolverError
-from solver.models import Backend
 from solver.network import Floats, Network
 from solver.routing import Objective, Routing, Status
 from solver.single_path import Choice, choose, integral_bound

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from solver.backends import Backend
 from solver.demand import Demand
-from solver.models import Backend
 from solver.network import Network
 from solver.one_path import choose_paths, path_indices
 from solver.routing import Certificate, Objective, Path, Seconds

@@ -14,9 +14,9 @@ import numpy as np
 import pulp
 from numpy.typing import NDArray
 
+from solver.backends import Backend, run
 from solver.candidates import Links
 from solver.errors import SolverError
-from solver.models import Backend, run
 from solver.network import Floats, Ints
 
 _MARGIN = 1e-6
@@ -134,7 +134,7 @@ class _Search:
         for step in range(min(_MOST_STEPS, 200 + _STEPS_PER_DEMAND * len(self.chosen))):
             if best_worst <= limit:
                 break
-            hit = (self.loads[self.links[self.chosen]] > limit).any(axis=1)
+            hit = np.asarray((self.loads[self.links[self.chosen]] > limit).any(axis=1), dtype=np.bool_)
             moves = np.flatnonzero(hit[self.owner] & (np.arange(len(self.owner)) != self.chosen[self.owner]))
             if not len(moves):
                 break
@@ -212,7 +212,7 @@ def _exact(search: _Search, bound: float, backend: Backend, seed: int) -> NDArra
         load = pulp.LpAffineExpression([*entries, (worst, -1.0)])
         program.addConstraint(pulp.LpConstraint(load, pulp.LpConstraintLE, f"c{link}", 0))
     try:
-        outcome = run(program, backend, _EXACT_LIMIT_S, variables=0, seed=seed)
+        outcome = run(program, backend, _EXACT_LIMIT_S, seed=seed)
     except SolverError:
         return None
     if outcome == pulp.LpSolutionInfeasible:

@@ -9,12 +9,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.sparse import csr_array
 
+from solver.backends import Backend
 from solver.certificate import certify
 from solver.cuts import crossing_demand, infeasibility, narrowest
 from solver.cycles import cancel_cycles
 from solver.demand import Demand
 from solver.errors import CertificateError, Infeasible
-from solver.models import Backend, Model
+from solver.models import Model
 from solver.network import Arcs, Floats, Network
 from solver.one_path import one_path_each
 from solver.routing import Objective, Routing, Seconds, Status
