@@ -130,7 +130,7 @@ def stages(old: RuleSet, new: RuleSet) -> tuple[Stage, ...]:
         switch: difference(old.get(switch, SwitchRules()), new.get(switch, SwitchRules()))
         for switch in sorted(old.keys() | new.keys())
     }
-    inner = {
+    inner: dict[str, tuple[Operation, ...]] = {
         switch: (
             *(AddMeter(meter) for meter in change.add_meters),
             *(AddGroup(group) for group in change.add_groups),
@@ -138,7 +138,7 @@ def stages(old: RuleSet, new: RuleSet) -> tuple[Stage, ...]:
         )
         for switch, change in changes.items()
     }
-    ingress = {
+    ingress: dict[str, tuple[Operation, ...]] = {
         switch: (
             *(AddFlow(flow) for flow in change.replaced),
             *(AddFlow(flow) for flow in change.add_flows if flow.table < Table.TRANSIT),
@@ -147,11 +147,11 @@ def stages(old: RuleSet, new: RuleSet) -> tuple[Stage, ...]:
         )
         for switch, change in changes.items()
     }
-    old_flows = {
+    old_flows: dict[str, tuple[Operation, ...]] = {
         switch: tuple(RemoveFlow(flow) for flow in change.remove_flows if flow.table >= Table.TRANSIT)
         for switch, change in changes.items()
     }
-    rest = {
+    rest: dict[str, tuple[Operation, ...]] = {
         switch: (
             *(RemoveGroup(group) for group in change.remove_groups),
             *(RemoveMeter(meter) for meter in change.remove_meters),
