@@ -156,6 +156,21 @@ class SwitchPipeline:
         if rule.goto is not None and rule.goto <= rule.table:
             raise RuleError(f"{self._name} has a rule that goes back to an earlier table: {rule}")
 
+    def fields_seen(self, in_port: int) -> frozenset[str]:
+        """Match fields that can decide over packets that come in by a port."""
+        seen: set[str] = set()
+        tables, reached = [Table.GUARD], {Table.GUARD}
+        while tables:
+            for shape in self._tables[tables.pop()]:
+                for rule in shape.rules.values():
+                    if rule.match.in_port not in (None, in_port):
+                        continue
+                    seen.update(shape.names)
+                    if rule.goto is not None and rule.goto not in reached:
+                        reached.add(rule.goto)
+                        tables.append(rule.goto)
+        return frozenset(seen)
+
     def process(
         self, packet: Packet, in_port: int, dead_ports: AbstractSet[int] = frozenset()
     ) -> frozenset[Alternative]:
