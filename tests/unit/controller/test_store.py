@@ -1,0 +1,230 @@
+import sqlite3
+import stat
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from controller.discovery import PortId
+from controller.service import Event
+from controller.store import MAX_EVENTS, SCHEMA_VERSION, Store
+from controller.testing import two_host_plan
+from topologies.errors import HeddleError
+from workloads.job import Job
+
+
+@pytest.fixture
+def directory(tmp_path):
+    return tmp_path / "state"
+
+
+def refusal(directory):
+    with pytest.raises(HeddleError) as caught:
+        Store(directory)
+    return str(caught.value)
+
+
+def test_jobs_come_back_in_the_order_in_which_they_were_saved(directory):
+    jobs = [Job(name, ("h2", "h1"), 1 << 40) for name in ("b", "a", "c")]
+    with Store(directory) as store:
+        for job in jobs:
+            store.save_job(job)
+        store.delete_job("a")
+
+    with Store(directory) as store:
+        assert store.jobs() == (jobs[0], jobs[2])
+
+
+def test_a_job_saved_again_keeps_its_place(directory):
+    with Store(directory) as store:
+        store.save_job(Job("a", ("h1", "h2"), 1))
+        store.save_job(Job("b", ("h1", "h2"), 1))
+        store.save_job(Job("a", ("h1", "h2"), 2))
+
+        assert [(job.name, job.message_bytes) for job in store.jobs()] == [("a", 2), ("b", 1)]
+
+
+def test_the_plan_comes_back_as_it_was(directory):
+    plan = two_host_plan()
+    with Store(directory) as store:
+        assert store.load_plan() is None
+        store.save_plan(plan)
+
+    with Store(directory) as store:
+        assert store.load_plan() == plan
+
+
+def test_a_new_plan_replaces_the_old_one_whole(directory):
+    with Store(directory) as store:
+        store.save_plan(two_host_plan())
+        shorter = replace(two_host_plan(), epoch=4, paths=two_host_plan().paths[:1])
+        store.save_plan(shorter)
+        assert store.load_plan() == shorter
+        store.save_plan(None)
+        assert store.load_plan() is None
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25, deadline=None)
+@given(dpid=st.integers(1, 2**64 - 1), port=st.integers(1, 2**32 - 1))
+def test_a_host_comes_back_at_its_port(tmp_path_factory, dpid, port):
+    with Store(tmp_path_factory.mktemp("state")) as store:
+        store.save_host("10.0.0.1", "02:00:00:00:00:01", PortId(1, 1))
+        store.save_host("10.0.0.1", "02:00:00:00:00:01", PortId(dpid, port))
+
+        assert store.hosts() == (("10.0.0.1", "02:00:00:00:00:01", PortId(dpid, port)),)
+
+
+def test_labels_in_quarantine_come_back_until_they_are_old(directory):
+    with Store(directory) as store:
+        store.quarantine([16, 17], 100.0)
+        store.quarantine([18], 200.0)
+
+    with Store(directory) as store:
+        assert store.quarantined(since_s=150.0) == {18: 200.0}
+        assert store.quarantined(since_s=0.0) == {18: 200.0}
+
+
+def test_events_are_kept_with_growing_ids_and_bounded(directory):
+    with Store(directory) as store:
+        assert store.next_event_id() == 1
+        store.add_event(Event(1, 1.0, "first", "the first"))
+        store.add_event(Event(MAX_EVENTS, 2.0, "full", "the last that fits beside it"))
+        assert [event.id for event in store.events()] == [1, MAX_EVENTS]
+        store.add_event(Event(MAX_EVENTS + 1, 3.0, "over", "pushes the first out"))
+
+    with Store(directory) as store:
+        assert [event.id for event in store.events()] == [MAX_EVENTS, MAX_EVENTS + 1]
+        assert store.next_event_id() == MAX_EVENTS + 2
+
+
+def test_an_event_that_cannot_be_kept_is_logged_and_stops_nothing(directory, caplog):
+    with Store(directory) as store:
+        with sqlite3.connect(directory / "heddle.db") as other:
+            other.execute("DROP TABLE events")
+        other.close()
+        store.add_event(Event(1, 1.0, "kind", "message"))
+
+    assert "event 1 is not recorded" in caplog.text
+
+
+def test_the_secret_stays_the_same_and_is_its_owners_alone(directory):
+    with Store(directory) as store:
+        secret = store.secret()
+    with Store(directory) as store:
+        assert store.secret() == secret
+
+    assert len(secret) == 32
+    assert stat.S_IMODE((directory / "secret").stat().st_mode) == 0o600
+    assert stat.S_IMODE((directory / "heddle.db").stat().st_mode) == 0o600
+    assert stat.S_IMODE(directory.stat().st_mode) == 0o700
+
+
+def test_two_directories_have_two_secrets(tmp_path):
+    with Store(tmp_path / "a") as a, Store(tmp_path / "b") as b:
+        assert a.secret() != b.secret()
+
+
+def test_a_cut_secret_is_refused(directory):
+    Store(directory).close()
+    (directory / "secret").write_bytes(b"short")
+
+    assert "is damaged (5 bytes)" in refusal(directory)
+
+
+def test_a_second_daemon_on_the_same_directory_is_refused(directory):
+    with Store(directory):
+        assert "another daemon uses the state directory" in refusal(directory)
+
+    Store(directory).close()
+
+
+def test_a_killed_daemon_leaves_its_directory_usable(directory):
+    job = Job("train", ("h1", "h2"), 8)
+    program = (
+        "import os, signal, sys\n"
+        "from pathlib import Path\n"
+        "from controller.store import Store\n"
+        "from workloads.job import Job\n"
+        "store = Store(Path(sys.argv[1]))\n"
+        "store.save_job(Job('train', ('h1', 'h2'), 8))\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+
+    ended = subprocess.run([sys.executable, "-c", program, str(directory)], check=False, timeout=60)
+
+    assert ended.returncode == -9
+    with Store(directory) as store:
+        assert store.jobs() == (job,)
+
+
+def test_a_damaged_database_is_refused_and_left_as_it_is(directory):
+    Store(directory).close()
+    path = directory / "heddle.db"
+    damaged = b"not a database at all" * 500
+    path.write_bytes(damaged)
+
+    assert f"{path} is damaged" in refusal(directory)
+    assert path.read_bytes() == damaged
+
+
+def test_a_database_with_a_torn_page_is_refused(directory):
+    with Store(directory) as store:
+        for number in range(200):
+            store.add_event(Event(number + 1, 1.0, "kind", "message" * 20))
+    path = directory / "heddle.db"
+    data = bytearray(path.read_bytes())
+    data[8192:] = b"\xa5" * (len(data) - 8192)
+    path.write_bytes(data)
+
+    assert "is damaged" in refusal(directory)
+
+
+def test_a_row_that_makes_no_sense_is_refused(directory):
+    with Store(directory) as store:
+        store.save_job(Job("train", ("h1", "h2"), 8))
+        with sqlite3.connect(directory / "heddle.db") as other:
+            other.execute("UPDATE jobs SET ranks = '[\"h1\"]'")
+        other.close()
+
+        with pytest.raises(HeddleError, match="is damaged"):
+            store.jobs()
+
+
+def test_a_newer_database_is_refused_and_left_as_it_is(directory):
+    Store(directory).close()
+    with sqlite3.connect(directory / "heddle.db") as other:
+        other.execute(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
+    other.close()
+
+    assert f"is of schema {SCHEMA_VERSION + 1}" in refusal(directory)
+
+
+def test_another_programs_database_is_refused(directory):
+    directory.mkdir()
+    with sqlite3.connect(directory / "heddle.db") as other:
+        other.execute("CREATE TABLE theirs (x)")
+    other.close()
+
+    assert "is not Heddle's database" in refusal(directory)
+
+
+def test_a_path_that_is_no_directory_is_refused(tmp_path):
+    (tmp_path / "file").write_text("")
+
+    assert "cannot be used: Not a directory" in refusal(tmp_path / "file" / "state")
+
+
+def test_a_write_that_fails_changes_nothing_and_says_so(directory):
+    with Store(directory) as store:
+        store.save_plan(two_host_plan())
+        with sqlite3.connect(directory / "heddle.db") as other:
+            other.execute("CREATE TRIGGER full BEFORE INSERT ON paths BEGIN SELECT RAISE(ABORT, 'disk full'); END")
+        other.close()
+
+        with pytest.raises(HeddleError, match="cannot be written: disk full"):
+            store.save_plan(replace(two_host_plan(), epoch=4))
+
+        assert store.load_plan() == two_host_plan()
