@@ -7,11 +7,10 @@ published as values.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
-
-from dataplane.compiler import DefaultRouting, compile_rules
 
 from controller.arp import ArpResponder
 from controller.config import Config
@@ -34,12 +33,14 @@ from controller.service import (
     Readiness,
     SwitchStatus,
 )
+from controller.statuses import host_statuses, link_statuses, switch_statuses
 from controller.store import Store
 from controller.view import View, build_view, switch_name
 from controller.wire import PacketIn, Port, PortCounters
+from dataplane.compiler import DefaultRouting, compile_rules
 from dataplane.rules import SwitchRules
 from topologies.errors import HeddleError
-from topologies.fabric import Fabric, LinkId, Node, NodeKind
+from topologies.fabric import Fabric, Node, NodeKind
 from workloads.headers import read_arp, read_ethernet
 from workloads.job import Job
 
@@ -100,7 +101,7 @@ class Core:
         self._planner = Planner(self._deliver)
         self._jobs = JobTable(store)
         self._plan = store.load_plan()
-        self._released: dict[int, float] = {}
+        self._released = store.quarantined(time.time() - QUARANTINE_S)
         self._request: PlanRequest | None = None
         self._answered: tuple[PlanRequest, PlanAnswer] | None = None
         self._retry_s: float | None = None
@@ -219,6 +220,10 @@ class Core:
             self._meter.read(port, Reading(now_s, counter.rx_bytes, counter.tx_bytes))
             self._discovery.counters_read(port, counter.rx_packets)
 
+    def switch_error(self, dpid: int, message: str) -> None:
+        """A switch complained of something that nobody waits for."""
+        self._events.note("switch-error", f"switch {self._name(dpid)}: {message}")
+
     # ── time ─────────────────────────────────────────────────────────────────────────────────────
 
     def tick(self) -> None:
@@ -242,7 +247,6 @@ class Core:
             self._retry_s = None
             self._request = None
             self._ask_for_plan()
-        self._released = {label: at_s for label, at_s in self._released.items() if now_s - at_s < QUARANTINE_S}
         if now_s - self._statuses_s >= STATUS_S:
             self._publish_statuses()
 
@@ -301,49 +305,16 @@ class Core:
 
     def _publish_statuses(self) -> None:
         self._statuses_s = self._runtime.now_s()
-        fabric = self._out.view.fabric
+        view = self._out.view
         self._out = replace(
             self._out,
-            switches=tuple(self._switch_status(node) for node in fabric.switches),
-            links=tuple(self._link_statuses(fabric)),
-            hosts=tuple(
-                HostStatus(host.name, host.ip, host.mac, self._port_name(host.at), host.learned_from)
-                for host in self._hosts
-            ),
+            switches=switch_statuses(view.fabric, self._addresses, self._switches.keys(), self._installer.installed),
+            links=link_statuses(view, self._meter),
+            hosts=host_statuses(self._hosts, self._name),
             jobs=self._jobs.statuses(),
             plan=self._plan if self._plan is not None and self._plan.paths else None,
             readiness=self._readiness(),
         )
-
-    def _switch_status(self, node: Node) -> SwitchStatus:
-        rules = self._installer.installed.get(node.id, SwitchRules())
-        dpid = node.dpid or 0
-        return SwitchStatus(
-            node.id, dpid, dpid in self._switches, self._addresses.get(dpid),
-            len(rules.flows), len(rules.groups), len(rules.meters),
-        )  # fmt: skip
-
-    def _link_statuses(self, fabric: Fabric) -> list[LinkStatus]:
-        dpids = {node.id: node.dpid for node in fabric.switches}
-        statuses = []
-        for link in fabric.links:
-            source, target = dpids.get(link.source), dpids.get(link.target)
-            # A host has no counters here; its switch port received what it sent.
-            if source is not None:
-                load_bps = self._meter.sent_bps(PortId(source, link.source_port))
-            else:
-                load_bps = self._meter.received_bps(PortId(target, link.target_port)) if target is not None else None
-            statuses.append(
-                LinkStatus(
-                    link.id,
-                    link.reverse_id,
-                    link.capacity_bps,
-                    link.id in self._out.view.assumed,
-                    link.delay_s,
-                    load_bps,
-                )
-            )
-        return statuses
 
     def _readiness(self) -> Readiness:
         if not self._settled:
@@ -361,6 +332,8 @@ class Core:
     def _ask_for_plan(self) -> None:
         """Plan for what is known now, unless exactly that was asked already."""
         names = {dpid: self._name(dpid) for dpid in self._addresses}
+        fresh_s = time.time() - QUARANTINE_S
+        self._released = {label: at_s for label, at_s in self._released.items() if at_s > fresh_s}
         request = PlanRequest(
             fabric=self._out.view.fabric,
             edge_ports={names[dpid]: ports for dpid, ports in self._discovery.edge_ports().items() if dpid in names},
@@ -395,15 +368,16 @@ class Core:
         if answer.plan != self._plan:
             # Committed before any ingress flips, so that a restart finds what the switches may hold.
             self._store.save_plan(answer.plan)
-            now_s = self._runtime.now_s()
-            kept = {path.label for path in answer.plan.paths} if answer.plan is not None else set()
-            for path in self._plan.paths if self._plan is not None else ():
-                if path.label not in kept:
-                    self._released[path.label] = now_s
+            self._release(_labels(self._plan) - _labels(answer.plan))
             self._plan = answer.plan
         self._jobs.planned(request.jobs, answer, moved)
         self._installer.aim(answer.rules)
         self._publish_statuses()
+
+    def _release(self, labels: frozenset[int]) -> None:
+        now_s = time.time()
+        self._store.quarantine(labels, now_s)
+        self._released |= dict.fromkeys(labels, now_s)
 
     def _installed(self, outcome: Outcome) -> None:
         self._events.counts["installations"] += 1
@@ -477,9 +451,6 @@ class Core:
     def _name(self, dpid: int) -> str:
         return switch_name(dpid, self._declared)
 
-    def _port_name(self, port: PortId | None) -> LinkId | None:
-        return LinkId(self._name(port.dpid), port.port) if port is not None else None
-
     def _send_frame(self, port: PortId, frame: bytes) -> None:
         switch = self._switches.get(port.dpid)
         if switch is not None:
@@ -494,3 +465,7 @@ def _moved(old: PlanStatus | None, new: PlanStatus | None) -> frozenset[str]:
     before = frozenset(old.paths) if old is not None else frozenset()
     after = frozenset(new.paths) if new is not None else frozenset()
     return frozenset(path.job for path in before ^ after)
+
+
+def _labels(plan: PlanStatus | None) -> frozenset[int]:
+    return frozenset(path.label for path in plan.paths) if plan is not None else frozenset()

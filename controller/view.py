@@ -66,9 +66,14 @@ def build_view(
     nodes = [builder.switch(dpid) for dpid in names]
     for source, target in cables:
         builder.cable(source, target)
+    taken: dict[PortId, str] = {}
     for host in hosts:
-        if host.at is not None and host.at.dpid in names:
+        if host.at is None or host.at.dpid not in names:
+            continue
+        if taken.setdefault(host.at, host.name) == host.name:
             nodes.append(builder.host(host, host.at))
+        else:
+            builder.shared_port(host, taken[host.at])
     nodes.sort(key=lambda node: order.get(node.id, len(order)))
     builder.links.sort(key=lambda link: (order.get(link.source, len(order)), link.source, link.source_port))
     return View(Fabric(tuple(nodes), tuple(builder.links), version), frozenset(builder.assumed), tuple(builder.notices))
@@ -99,6 +104,11 @@ class _Builder:
         if known is not None:
             return Node(known.id, known.kind, known.tier, known.pod, known.rail, None, host.ip, host.mac)
         return Node(host.name, NodeKind.HOST, tier=0, ip=host.ip, mac=host.mac)
+
+    def shared_port(self, host: Host, first: str) -> None:
+        self.notices.append(
+            Change(False, "port-shared", f"{host.name} shares a port with {first}; one host a port is routed")
+        )
 
     def cable(self, source: PortId, target: PortId) -> None:
         if source.dpid in self._names and target.dpid in self._names:

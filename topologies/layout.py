@@ -35,8 +35,8 @@ def _tiers(fabric: Fabric) -> dict[str, int]:
         return tiers
     nearest: dict[str, int] = {}
     for host in fabric.hosts:
-        for node, hops in distances(fabric, host.id).items():
-            nearest[node] = min(hops, nearest.get(node, hops))
+        for name, hops in distances(fabric, host.id).items():
+            nearest[name] = min(hops, nearest.get(name, hops))
     for node in unknown:
         tiers[node.id] = 0 if node.kind is NodeKind.HOST else nearest.get(node.id, 1)
     return tiers

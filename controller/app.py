@@ -1,0 +1,143 @@
+"""The OpenFlow application: events in, messages out, no decisions (those are `controller.core`'s)."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from typing import Any, TypeVar
+
+from controller import framework, wire
+from controller.api import ApiServer
+from controller.channel import ChannelServer, Connection
+from controller.config import Config
+from controller.core import Core
+from controller.runtime import Task
+from controller.store import Store
+from dataplane.rules import SwitchRules
+from dataplane.update import Operation
+from topologies.errors import HeddleError
+from topologies.fabric import Fabric
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+TICK_S = 0.05
+COUNTERS_S = 1.0
+
+
+class GreenRuntime:
+    """The framework's hub as `controller.runtime.Runtime`."""
+
+    def now_s(self) -> float:
+        return framework.now_s()
+
+    def sleep(self, seconds: float) -> None:
+        framework.sleep(seconds)
+
+    def spawn(self, function: Callable[[], None]) -> Task:
+        return framework.spawn(function)
+
+    def call_soon(self, function: Callable[[], T]) -> Future[T]:
+        return framework.call_soon(function)
+
+
+class ConnectedSwitch:
+    """A connection as `controller.runtime.Switch`."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    @property
+    def dpid(self) -> int:
+        return self._connection.id or 0
+
+    @property
+    def address(self) -> str:
+        return self._connection.peer
+
+    def send_frame(self, port: int, frame: bytes) -> None:
+        self._connection.send_msg(wire.packet_out(self._connection, port, frame))
+
+    def read_rules(self) -> tuple[SwitchRules, int]:
+        return wire.read_rules(self._connection)
+
+    def commit(self, operations: Sequence[Operation]) -> tuple[str, ...]:
+        result = self._connection.send_batch([wire.encode(self._connection, operation) for operation in operations])
+        return tuple(wire.describe_error(refusal.error) for refusal in result.errors)
+
+
+class HeddleApp(framework.App):
+    """Joins the channel, the core and the API.
+
+    Raises
+    ------
+    HeddleError
+        An address is in use.
+    """
+
+    def __init__(self, config: Config, store: Store, declared: Fabric | None) -> None:
+        super().__init__()
+        self.name = "heddle"
+        self._channel = ChannelServer(config.openflow.host, config.openflow.port)
+        self._core = Core(config, store, declared, GreenRuntime())
+        self._api = ApiServer(self._core, config.api.host, config.api.port)
+        self._periodic: list[framework.Task] = []
+
+    def start(self) -> None:
+        """Listen for users, then for switches."""
+        super().start()
+        try:
+            self._api.start()
+        except HeddleError:
+            self._channel.close()
+            raise
+        self._core.start()
+        self._channel.start()
+        self._periodic = [framework.every(TICK_S, self._core.tick), framework.every(COUNTERS_S, self._poll)]
+
+    def close(self) -> None:
+        """Stop; the switches keep their rules and go on forwarding."""
+        for task in self._periodic:
+            task.cancel()
+        self._api.stop()
+        self._core.stop()
+        self._channel.close()
+        super().close()
+
+    @framework.set_ev_cls(framework.ofp_event.EventOFPStateChange, [framework.MAIN, framework.DEAD])
+    def _state_changed(self, event: Any) -> None:
+        connection: Connection = event.datapath
+        if event.state == framework.MAIN:
+            ports = [wire.read_port(port) for port in connection.port_descriptions.values() if wire.is_physical(port)]
+            self._core.switch_up(ConnectedSwitch(connection), ports)
+        elif connection.id is not None:
+            self._core.switch_down(connection.id, connection.close_reason or "closed")
+
+    @framework.set_ev_cls(framework.ofp_event.EventOFPPacketIn, framework.MAIN)
+    def _packet_in(self, event: Any) -> None:
+        connection: Connection = event.msg.datapath
+        self._core.packet_in(connection.id or 0, wire.read_packet_in(event.msg))
+
+    @framework.set_ev_cls(framework.ofp_event.EventOFPPortStatus, framework.MAIN)
+    def _port_status(self, event: Any) -> None:
+        connection: Connection = event.msg.datapath
+        change = wire.read_port_status(event.msg)
+        self._core.port_changed(connection.id or 0, change.port, gone=change.gone)
+
+    @framework.set_ev_cls(framework.ofp_event.EventOFPErrorMsg, framework.MAIN)
+    def _error(self, event: Any) -> None:
+        self._core.switch_error(event.msg.datapath.id or 0, wire.describe_error(event.msg))
+
+    def _poll(self) -> None:
+        for connection in tuple(self._channel.switches.values()):
+            framework.spawn(self._read_counters, connection)
+
+    def _read_counters(self, connection: Connection) -> None:
+        try:
+            counters = wire.read_counters(connection)
+        except HeddleError as error:
+            log.debug("no counters from %s: %s", connection, error)
+            return
+        self._core.counters_read(connection.id or 0, counters)

@@ -1,0 +1,65 @@
+"""What the API shows of switches, links and hosts, computed from the live state."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Set as AbstractSet
+
+from controller.discovery import PortId
+from controller.hosts import Host
+from controller.measurement import LoadMeter
+from controller.service import HostStatus, LinkStatus, SwitchStatus
+from controller.view import View
+from dataplane.rules import SwitchRules
+from topologies.fabric import Fabric, Link, LinkId
+
+
+def switch_statuses(
+    fabric: Fabric, addresses: Mapping[int, str], connected: AbstractSet[int], installed: Mapping[str, SwitchRules]
+) -> tuple[SwitchStatus, ...]:
+    """Every switch of the view, with what is installed on it."""
+    statuses = []
+    for node in fabric.switches:
+        rules = installed.get(node.id, SwitchRules())
+        dpid = node.dpid or 0
+        counts = (len(rules.flows), len(rules.groups), len(rules.meters))
+        statuses.append(SwitchStatus(node.id, dpid, dpid in connected, addresses.get(dpid), *counts))
+    return tuple(statuses)
+
+
+def link_statuses(view: View, meter: LoadMeter) -> tuple[LinkStatus, ...]:
+    """Every directed link of the view, with its load."""
+    dpids = {node.id: node.dpid for node in view.fabric.switches}
+    return tuple(
+        LinkStatus(
+            link.id,
+            link.reverse_id,
+            link.capacity_bps,
+            link.id in view.assumed,
+            link.delay_s,
+            _load(link, dpids, meter),
+        )
+        for link in view.fabric.links
+    )
+
+
+def _load(link: Link, dpids: Mapping[str, int | None], meter: LoadMeter) -> float | None:
+    source, target = dpids.get(link.source), dpids.get(link.target)
+    if source is not None:
+        return meter.sent_bps(PortId(source, link.source_port))
+    # A host has no counters here; its switch port received what it sent.
+    return meter.received_bps(PortId(target, link.target_port)) if target is not None else None
+
+
+def host_statuses(hosts: Iterable[Host], name: Callable[[int], str]) -> tuple[HostStatus, ...]:
+    """Every known host; ``name`` names a switch by its dpid."""
+    return tuple(
+        HostStatus(
+            host.name,
+            host.ip,
+            host.mac,
+            LinkId(name(host.at.dpid), host.at.port) if host.at else None,
+            host.learned_from,
+        )
+        for host in hosts
+    )
