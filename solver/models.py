@@ -8,7 +8,7 @@ mean, so that all numbers handed to a solver are near 1.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,7 +39,7 @@ class Answer:
 
 
 class Model:
-    """Conservation for each destination and the load of each link; the objectives add the rest.
+    """Conservation for each destination and the load of each link; one objective, asked once, adds the rest.
 
     Parameters
     ----------
@@ -68,8 +68,8 @@ class Model:
         unit_s = float(delays_s.mean()) if delays_s.any() else 1.0
         cost = (delays_s / unit_s)[self._arcs.links].tolist()
         self._program.setObjective(pulp.LpAffineExpression(list(zip(self._flows, cost, strict=True))))
-        self._conserve({})
-        self._limit(allowed_bps, {})
+        self._conserve()
+        self._limit(allowed_bps)
         if not self._run():
             return None
         flow = self._flow()
@@ -79,30 +79,30 @@ class Model:
         """The largest share of every demand that fits, the same for all: maximum concurrent flow."""
         share = pulp.LpVariable("share", 0)
         self._program.setObjective(-1.0 * share)
-        self._conserve({"share": share})
-        self._limit(allowed_bps, {})
+        self._conserve(share)
+        self._limit(allowed_bps)
         self._must_run()
         return Answer(float(share.value()), self._flow(), self._prices() / self._unit_bps)
 
     def least_utilisation(self, allowed_bps: Floats, saturated: Sequence[int] = ()) -> Answer | None:
-        """Carry all demands with the least ``max_e f_e/allowed_e``; some links must be full.
+        """Carry all demands with the least ``max_e f_e/allowed_e`` over the links that need not be full.
 
         None where these arcs cannot carry them so.
         """
         worst = pulp.LpVariable("worst", 0)
         self._program.setObjective(1.0 * worst)
-        self._conserve({})
-        self._limit(allowed_bps, {"worst": worst})
+        self._conserve()
         for link in saturated:
-            full = pulp.LpAffineExpression(self._loads[link])
+            full = pulp.LpAffineExpression(self._loads.pop(link))
             self._program.addConstraint(
                 pulp.LpConstraint(full, pulp.LpConstraintEQ, f"s{link}", self._unit(allowed_bps, link))
             )
+        self._limit(allowed_bps, worst)
         if not self._run():
             return None
         return Answer(float(worst.value()), self._flow(), self._prices())
 
-    def _conserve(self, scaled: Mapping[str, pulp.LpVariable]) -> None:
+    def _conserve(self, share: pulp.LpVariable | None = None) -> None:
         network, target_of = self._network, self._network.target_vertices
         balance: defaultdict[tuple[int, int], list[tuple[pulp.LpVariable, float]]] = defaultdict(list)
         tails, heads = network.tails.tolist(), network.heads.tolist()
@@ -110,21 +110,22 @@ class Model:
             balance[row, tails[link]].append((flow, 1.0))
             balance[row, heads[link]].append((flow, -1.0))
         for row, vertex in zip(*(axis.tolist() for axis in np.nonzero(network.supply)), strict=True):
+            # A source that no arc leaves must make the model infeasible, not vanish from it.
             balance[row, vertex] += []
         for (row, vertex), terms in balance.items():
             if vertex == target_of[row]:
                 continue
             supply = float(network.supply[row, vertex]) / self._unit_bps
-            if "share" in scaled and supply:
-                terms, supply = [*terms, (scaled["share"], -supply)], 0.0
+            if share is not None and supply:
+                terms, supply = [*terms, (share, -supply)], 0.0
             expression = pulp.LpAffineExpression(terms)
             self._program.addConstraint(pulp.LpConstraint(expression, pulp.LpConstraintEQ, f"b{row}_{vertex}", supply))
 
-    def _limit(self, allowed_bps: Floats, scaled: Mapping[str, pulp.LpVariable]) -> None:
+    def _limit(self, allowed_bps: Floats, worst: pulp.LpVariable | None = None) -> None:
         for link, terms in self._loads.items():
             capacity = self._unit(allowed_bps, link)
-            if "worst" in scaled:
-                terms, capacity = [*terms, (scaled["worst"], -capacity)], 0.0
+            if worst is not None:
+                terms, capacity = [*terms, (worst, -capacity)], 0.0
             constraint = pulp.LpConstraint(pulp.LpAffineExpression(terms), pulp.LpConstraintLE, f"c{link}", capacity)
             self._program.addConstraint(constraint)
             self._capacities[link] = constraint

@@ -1,0 +1,138 @@
+"""The independent check refuses what is wrong, whatever computed it."""
+
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from scipy.sparse import csr_array
+
+from solver.baselines import ecmp
+from solver.certificate import certify
+from solver.demand import Demand
+from solver.errors import CertificateError
+from solver.routing import Objective
+from solver.solve import solve
+from solver.testing import demands, fabrics
+from topologies.fabric import Fabric, Link, LinkId, Node, NodeKind
+from topologies.fat_tree import fat_tree
+
+FAT_TREE = fat_tree(4, capacity_bps=1e7)
+DEMANDS = (Demand("h1", "h16", 6e6), Demand("h2", "h15", 6e6), Demand("h1", "h3", 4e6))
+
+
+def check(routing, **changed):
+    """Certify a routing again, with something about it changed."""
+    claim = {
+        "targets": routing.targets,
+        "flow_bps": routing.flow_bps,
+        "carried_bps": routing.carried_bps,
+        "prices": routing.certificate.prices,
+        "objective": routing.certificate.objective,
+        "single_paths": routing.single_paths,
+    } | changed
+    return certify(routing.fabric, routing.demands, **claim)
+
+
+@pytest.mark.parametrize("objective", list(Objective))
+def test_an_untouched_routing_passes_again_with_the_same_numbers(objective):
+    routing = solve(FAT_TREE, DEMANDS, objective)
+    again = check(routing)
+    assert (again.value, again.bound) == pytest.approx((routing.certificate.value, routing.certificate.bound))
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.data())
+def test_any_change_of_one_flow_is_refused(data):
+    fabric = data.draw(fabrics())
+    routing = solve(fabric, data.draw(demands(fabric)), Objective.MAX_CONCURRENT_FLOW)
+    flow = routing.flow_bps.toarray()
+    row = data.draw(st.integers(0, flow.shape[0] - 1))
+    link = data.draw(st.integers(0, flow.shape[1] - 1))
+    change = data.draw(st.sampled_from((-0.5, 0.01, 1.0))) * max(demand.rate_bps for demand in routing.demands)
+    assume(flow[row, link] + change >= 0)
+    flow[row, link] += change
+    with pytest.raises(CertificateError):
+        check(routing, flow_bps=csr_array(flow))
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.data())
+def test_any_prices_bound_the_value_from_the_right_side(data):
+    fabric = data.draw(fabrics())
+    objective = data.draw(st.sampled_from(Objective))
+    wanted = data.draw(demands(fabric, max_demands=3, max_rate_bps=1_000_000))
+    routing = solve(fabric, wanted, objective)
+    price = st.sampled_from((0.0, 1e-6, 1e-5)) if objective is Objective.MIN_DELAY else st.sampled_from((0.0, 1.0, 2.0))
+    prices = np.array(data.draw(st.lists(price, min_size=len(fabric.links), max_size=len(fabric.links))))
+    try:
+        proof = check(routing, prices=prices)
+    except CertificateError as refused:
+        assume("prove nothing" not in str(refused))
+        raise
+    slack = 1e-6 * max(abs(proof.value), abs(proof.bound))
+    below = proof.value - proof.bound if objective is Objective.MAX_CONCURRENT_FLOW else proof.bound - proof.value
+    assert below <= slack
+
+
+@pytest.mark.parametrize("value", [-1.0, np.nan, np.inf])
+def test_impossible_prices_flows_and_rates_are_refused(value):
+    routing = solve(FAT_TREE, DEMANDS)
+    for name, array in (("prices", routing.certificate.prices), ("carried_bps", routing.carried_bps)):
+        with pytest.raises(CertificateError, match="negative or not a number"):
+            check(routing, **{name: np.append(array[:-1], value)})
+    flow = routing.flow_bps.copy()
+    flow.data[0] = value
+    with pytest.raises(CertificateError, match="negative or not a number"):
+        check(routing, flow_bps=flow)
+
+
+def test_a_smaller_allowance_turns_the_same_flows_into_an_overload():
+    routing = solve(FAT_TREE, [Demand("h1", "h16", 1e7)])
+    with pytest.raises(CertificateError, match="overloads a link by 1e\\+06 bit/s"):
+        check(routing, max_utilisation=0.9)
+
+
+def test_claiming_more_than_the_flows_carry_is_refused():
+    routing = solve(FAT_TREE, DEMANDS)
+    with pytest.raises(CertificateError, match="loses or invents"):
+        check(routing, carried_bps=routing.carried_bps * 1.01)
+
+
+def test_carrying_less_than_asked_is_refused_where_all_must_be_carried():
+    routing = solve(FAT_TREE, DEMANDS)
+    with pytest.raises(CertificateError, match="does not carry all demands"):
+        check(routing, carried_bps=routing.carried_bps * 0.5, flow_bps=routing.flow_bps * 0.5)
+
+
+def test_a_shortcut_through_a_host_is_refused():
+    nodes = (Node("s1", NodeKind.SWITCH), Node("h", NodeKind.HOST), Node("s2", NodeKind.SWITCH))
+    fabric = Fabric(nodes, (Link("s1", 1, "h", 1, 1e7, 0.0), Link("h", 2, "s2", 1, 1e7, 0.0)))
+    with pytest.raises(CertificateError, match="loses or invents"):
+        certify(
+            fabric, [Demand("s1", "s2", 1.0)], ["s2"], csr_array([[1.0, 1.0]]), np.array([1.0]), np.zeros(2),
+            objective=Objective.MIN_DELAY,
+        )  # fmt: skip
+
+
+def test_a_path_that_breaks_ends_early_or_is_not_the_flow_is_refused():
+    routing = solve(FAT_TREE, DEMANDS, single_path=True)
+    first, *rest = routing.single_paths
+    with pytest.raises(CertificateError, match="breaks at e0-0"):
+        check(routing, single_paths=((first[1], first[0], *first[2:]), *rest))
+    with pytest.raises(CertificateError, match="ends at e3-1"):
+        check(routing, single_paths=(first[:-1], *rest))
+    with pytest.raises(CertificateError, match="breaks at x:1"):
+        check(routing, single_paths=((LinkId("x", 1),), *rest))
+    with pytest.raises(CertificateError, match="2 paths are given for 3 demands"):
+        check(routing, single_paths=tuple(rest))
+    others = (ecmp(FAT_TREE, DEMANDS, seed).single_paths[0] for seed in range(50))
+    with pytest.raises(CertificateError, match="not the sum of the paths"):
+        check(routing, single_paths=(next(path for path in others if path != first), *rest))
+
+
+def test_wrong_destinations_and_shapes_are_refused():
+    routing = solve(FAT_TREE, DEMANDS)
+    with pytest.raises(CertificateError, match="destinations are not those"):
+        check(routing, targets=("h16", "h15", "h4"))
+    with pytest.raises(CertificateError, match="wrong shape"):
+        check(routing, prices=np.zeros(3))
