@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 
 from dataplane.pipeline import Alternative, Emission, Packet, SwitchPipeline, arp_packet, ipv4_packet, is_punt
 from dataplane.planned import LabelledPath
-from dataplane.rules import RuleSet, SwitchRules
+from dataplane.rules import ETH_TYPE_MPLS, RuleSet, SwitchRules
 from solver.routing import Path
 from topologies.errors import HeddleError
 from topologies.fabric import Fabric, Link, LinkId, Node
@@ -62,8 +62,8 @@ def verify(fabric: Fabric, rules: RuleSet, paths: Sequence[LabelledPath] = ()) -
                 continue
             pairs += 1
             network.check_pair(source, target, planned.get((source.id, target.id)), proved)
-    for host in hosts:
-        network.check_forgery(host, {path.label for path in paths})
+    for index, host in enumerate(hosts):
+        network.check_forgery(host, hosts[index - 1], {path.label for path in paths})
     return VerificationReport(pairs, len(planned))
 
 
@@ -195,14 +195,14 @@ class Network:
                 )
         self.check_delivery(source.id, arp_packet(sender, receiver[1], target.mac or ""), target.id, proved)
 
-    def check_forgery(self, host: Node, labels: AbstractSet[int]) -> None:
-        """Prove that a host's port lets in neither a forged source nor a label."""
+    def check_forgery(self, host: Node, victim: Node, labels: AbstractSet[int]) -> None:
+        """Prove that a host's port lets in neither a forged source nor a label, sent to a victim."""
         access = self._fabric.access_link(host.id)
-        real = (host.mac or "", host.ip or "")
+        real, other = (host.mac or "", host.ip or ""), (victim.mac or "", victim.ip or "")
         forged = [
-            ipv4_packet((FORGED_MAC, real[1]), real),
-            ipv4_packet((real[0], FORGED_IP), real),
-            *(Packet(real[0], FORGED_MAC, 0x8847, real[1], FORGED_IP, labels=(label,)) for label in labels),
+            ipv4_packet((FORGED_MAC, real[1]), other),
+            ipv4_packet((real[0], FORGED_IP), other),
+            *(Packet(real[0], other[0], ETH_TYPE_MPLS, real[1], other[1], labels=(label,)) for label in labels),
         ]
         for packet in forged:
             if self.step(access.target, access.target_port, packet) != {()}:
