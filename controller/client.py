@@ -91,10 +91,13 @@ class Client:
     def __init__(self, url: str = DEFAULT_URL, timeout_s: float = TIMEOUT_S) -> None:
         self.url = (url if "://" in url else f"http://{url}").rstrip("/")
         try:
-            # The environment's proxies are not for loopback.
-            self._http = httpx.Client(base_url=self.url, timeout=timeout_s, trust_env=False)
-        except (httpx.InvalidURL, ValueError) as error:
+            parsed = httpx.URL(self.url)
+        except httpx.InvalidURL as error:
             raise InputError(f"{url!r} is no URL ({error}); write http://ADDRESS:PORT") from None
+        if parsed.scheme not in ("http", "https") or not parsed.host:
+            raise InputError(f"{url!r} is no URL of an API; write http://ADDRESS:PORT")
+        # The environment's proxies are not for loopback.
+        self._http = httpx.Client(base_url=parsed, timeout=timeout_s, trust_env=False)
 
     def __enter__(self) -> Client:
         return self
@@ -254,7 +257,7 @@ class Client:
             response = self._http.request(method, path, json=content)
         except httpx.TimeoutException:
             raise DaemonUnreachable(self.url, "it is silent") from None
-        except (httpx.TransportError, httpx.InvalidURL) as error:
+        except httpx.TransportError as error:
             refused = isinstance(error, httpx.ConnectError)
             raise DaemonUnreachable(self.url, "nothing listens there" if refused else str(error)) from None
         if response.is_success:

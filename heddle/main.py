@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -36,12 +37,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         result = typer.main.get_command(app).main(
             args=None if arguments is None else list(arguments), prog_name="heddle", standalone_mode=False
         )
+        sys.stdout.flush()
     except TyperException as error:
         return _fail(f"{error.format_message().rstrip('.')}; see 'heddle --help'", EXIT_BAD_INPUT)
     except HeddleError as error:
         return _fail(str(error), _exit_code(error))
     except (KeyboardInterrupt, typer.Abort):
         return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # The reader has what it wanted ('heddle links | head'); the interpreter must not flush once more.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_FAILURE
     return result if isinstance(result, int) else 0
 
 

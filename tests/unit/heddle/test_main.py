@@ -1,0 +1,315 @@
+import json
+import os
+import shlex
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from controller.service import JobState, JobStatus, Readiness
+from controller.testing import FakeService, served
+from heddle import main as command
+from solver.errors import Infeasible
+from topologies.errors import HeddleError, InputError
+from workloads.job import Job
+
+REPOSITORY = Path(__file__).parents[3]
+
+
+@pytest.fixture(scope="module")
+def server():
+    service = FakeService()
+    with served(service) as url:
+        yield service, url
+
+
+@pytest.fixture
+def service(server):
+    shared, _ = server
+    vars(shared).update(vars(FakeService()))
+    return shared
+
+
+@pytest.fixture
+def heddle(server, service, monkeypatch, capsys):
+    """Run the command against the fake daemon; gives the exit code, standard output and standard error."""
+    _, url = server
+    monkeypatch.setenv("HEDDLE_API", url)
+
+    def run(line):
+        code = command.main(shlex.split(line))
+        return code, *capsys.readouterr()
+
+    return run
+
+
+@pytest.fixture
+def job_file(tmp_path):
+    def write(content, name="job.yaml"):
+        path = tmp_path / name
+        path.write_text(content if isinstance(content, str) else yaml.safe_dump(content))
+        return path
+
+    return write
+
+
+def assert_refused(outcome, code, said):
+    assert outcome[0] == code
+    assert outcome[1] == ""
+    assert outcome[2].startswith("heddle: ")
+    assert outcome[2].count("\n") == 1
+    assert said in outcome[2]
+
+
+@pytest.mark.parametrize("verb", ["switches", "links", "hosts"])
+def test_a_list_is_json_alone_where_asked(heddle, verb):
+    code, out, err = heddle(f"{verb} --json")
+
+    assert (code, err) == (0, "")
+    assert json.loads(out)[0]["id"]
+
+
+@pytest.mark.parametrize(
+    ("verb", "words"),
+    [
+        ("switches", ["s1", "ffff000000000001", "up", "127.0.0.1:40000", "12"]),
+        ("links", ["h1:1", "s1:1", "10 Mbit/s", "1 µs", "5 Mbit/s", "50.0 %"]),
+        ("hosts", ["h2", "10.0.0.2", "02:00:00:00:00:02", "s1:2", "arp"]),
+    ],
+)
+def test_a_list_is_a_table_for_people(heddle, verb, words):
+    code, out, _ = heddle(verb)
+
+    assert code == 0
+    for word in words:
+        assert word in out
+
+
+def test_status_tells_all_that_matters(heddle, service):
+    job = Job("train", ("h1", "h2"), 8)
+    service.statuses["train"] = JobStatus(job, JobState.ACTIVE, share=0.95)
+
+    _, out, _ = heddle("status")
+
+    for words in (
+        "yes",
+        "1 connected of 1",
+        "4 directed",
+        "h1:1 carries 5 Mbit/s",
+        "1 active",
+        "bound 38, gap 0",
+        "2 paths",
+    ):
+        assert words in out
+
+
+def test_status_says_what_a_daemon_waits_for(heddle, service):
+    service.ready, service.active = Readiness(False, "waiting for switches"), None
+
+    _, out, _ = heddle("status")
+
+    assert "no: waiting for switches" in out
+    assert "default routing carries everything" in out
+
+
+def test_status_as_json_has_the_plan_without_its_paths(heddle):
+    _, out, _ = heddle("status --json")
+
+    status = json.loads(out)
+    assert status["switches"] == {"connected": 1, "known": 1}
+    assert status["plan"]["gap"] == 0.0
+    assert "paths" not in status["plan"]
+
+
+@pytest.mark.parametrize("name", ["job.yaml", "job.json"])
+def test_a_job_is_submitted_shown_listed_and_deleted(heddle, job_file, name):
+    path = job_file(json.dumps({"name": "train", "ranks": ["h1", "h2"], "message_bytes": 8}), name)
+
+    code, out, _ = heddle(f"jobs submit {path} --json")
+    assert (code, json.loads(out)["state"]) == (0, "planning")
+
+    _, out, _ = heddle("jobs show train")
+    assert "h1:1 s1:2" in out
+    assert len(json.loads(heddle("jobs show train --json")[1])["paths"]) == 2
+
+    assert [job["name"] for job in json.loads(heddle("jobs --json")[1])] == ["train"]
+    assert "ring all-reduce" in heddle("jobs")[1]
+
+    code, out, _ = heddle("jobs --json delete train")
+    assert (code, json.loads(out)["state"]) == (0, "removing")
+    assert heddle("jobs")[1] == "No job was submitted.\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ({"name": "train", "ranks": ["h1", "nobody"], "message_bytes": 8}, "'nobody', which is no known host"),
+        ({"name": "train", "ranks": ["h1", "h1"], "message_bytes": 8}, "job.yaml: job 'train' has host 'h1' twice"),
+        ({"name": "train", "ranks": ["h1", "h2"], "message_bytes": 0}, "job.yaml: job 'train' has message_bytes 0"),
+        ("name: train\nsize: 8\n", "job.yaml, line 2: unknown key 'size'; known keys: algorithm, collective"),
+        (
+            "name: train\nranks: [h1, 2]\nmessage_bytes: 8\n",
+            "job.yaml, line 2: ranks[1]: input should be a valid string",
+        ),
+        ("name: {", "job.yaml, line 1: no YAML"),
+        ("", "job.yaml: key 'name' is missing"),
+    ],
+)
+def test_a_job_file_that_does_not_fit_is_bad_input(heddle, service, job_file, content, said):
+    assert_refused(heddle(f"jobs submit {job_file(content)}"), 2, said)
+
+    assert not service.statuses
+
+
+def test_malformed_json_in_a_job_file_is_bad_input(heddle, job_file):
+    path = job_file('{"name": "train",\n "ranks": [}', "job.json")
+
+    assert_refused(heddle(f"jobs submit {path}"), 2, "job.json, line 2: no JSON")
+
+
+def test_a_job_twice_and_a_job_unknown_are_bad_input(heddle, job_file):
+    path = job_file({"name": "train", "ranks": ["h1", "h2"], "message_bytes": 8})
+    heddle(f"jobs submit {path}")
+
+    assert_refused(heddle(f"jobs submit {path}"), 2, "'train' exists already")
+    assert_refused(heddle("jobs delete none"), 2, "no job is named 'none'")
+    assert_refused(heddle("jobs show none"), 2, "no job is named 'none'")
+
+
+def test_without_a_daemon_the_command_fails_and_says_how_to_start_one(heddle):
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+
+    outcome = heddle(f"links --api 127.0.0.1:{port}")
+
+    assert_refused(outcome, 1, "start one with 'heddle run'")
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("weave", "weave"),
+        ("links --bogus", "--bogus"),
+        ("run --routing random", "random"),
+        ("run --api 0.0.0.0:80", "api: the API has no log-in yet"),
+        ("run --openflow nowhere", "'nowhere' is no address with a port"),
+        ("run --config /nonexistent.yaml", "/nonexistent.yaml cannot be read"),
+        ("jobs submit", "FILE"),
+        ("links --api ftp://x", "no URL"),
+    ],
+)
+def test_a_wrong_command_line_is_bad_input(heddle, line, said):
+    assert_refused(heddle(line), 2, said)
+
+
+def test_an_unknown_configuration_key_is_bad_input_with_its_line(heddle, tmp_path):
+    path = tmp_path / "heddle.yaml"
+    path.write_text("# ours\nopenflw: 127.0.0.1:6653\n")
+
+    assert_refused(heddle(f"run -c {path}"), 2, f"{path}, line 2: unknown key 'openflw' (did you mean 'openflow'?)")
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (HeddleError("it broke"), 1),
+        (InputError("it is wrong"), 2),
+        (Infeasible((), 1.0, 2.0), 3),
+        (KeyboardInterrupt(), 130),
+    ],
+)
+def test_each_kind_of_error_has_its_exit_code(heddle, monkeypatch, error, code):
+    def fail(*_args, **_options):
+        raise error
+
+    monkeypatch.setattr("heddle.switches.show_switches", fail)
+
+    assert heddle("switches")[0] == code
+
+
+def test_flags_of_run_win_over_the_environment_and_that_over_the_file(monkeypatch, tmp_path):
+    seen = []
+    monkeypatch.setattr("heddle.run.run_daemon_with", lambda *given: seen.append(given) or 0)
+    monkeypatch.setenv("HEDDLE_OPENFLOW", "127.0.0.1:1")
+    monkeypatch.setenv("HEDDLE_STATE", str(tmp_path))
+
+    code = command.main(["run", "--openflow", "127.0.0.1:2", "--routing", "shortest"])
+
+    assert code == 0
+    assert seen[0][1] == {
+        "openflow": "127.0.0.1:2", "api": None, "state_dir": str(tmp_path), "fabric": None,
+        "routing.default": "shortest",
+    }  # fmt: skip
+
+
+def test_the_exit_code_of_the_daemon_is_the_commands(monkeypatch):
+    monkeypatch.setattr("heddle.run.run_daemon_with", lambda *_: 130)
+
+    assert command.main(["run"]) == 130
+
+
+def test_the_version_is_printed(heddle):
+    assert heddle("--version")[1].startswith("heddle ")
+
+
+def test_without_a_verb_the_verbs_are_listed(heddle):
+    code, out, _ = heddle("")
+
+    assert code == 0
+    for verb in ("run", "status", "switches", "links", "hosts", "jobs", "emulate"):
+        assert verb in out
+
+
+@pytest.mark.parametrize("line", ["run", "status", "switches", "links", "hosts", "jobs", "jobs submit", "emulate"])
+def test_every_verb_has_help(heddle, line):
+    code, out, _ = heddle(f"{line} --help")
+
+    assert code == 0
+    assert "Usage: heddle" in out
+
+
+def test_the_command_loads_nothing_heavy_before_a_verb_needs_it():
+    program = (
+        "import sys; from heddle.main import main; main(['--version']); "
+        "heavy = {'numpy', 'networkx', 'fastapi', 'httpx', 'matplotlib', 'ryu', 'os_ken', 'pulp'} & set(sys.modules); "
+        "sys.exit(f'loaded {heavy}' if heavy else 0)"
+    )
+
+    ended = subprocess.run(
+        [sys.executable, "-c", program], check=False, timeout=120, cwd=REPOSITORY, capture_output=True, text=True
+    )
+
+    assert ended.returncode == 0, ended.stderr
+
+
+@pytest.mark.parametrize("verb", ["links --json", "links", "--help"])
+def test_a_reader_that_stops_reading_gets_no_traceback(server, verb):
+    _, url = server
+    reader, writer = os.pipe()
+    os.close(reader)
+    words = [sys.executable, "-m", "heddle.main", *verb.split()]
+
+    with os.fdopen(writer, "wb") as pipe:
+        ended = subprocess.run(
+            words, check=False, timeout=120, cwd=REPOSITORY, stdout=pipe, stderr=subprocess.PIPE, text=True,
+            env={**os.environ, "HEDDLE_API": url},
+        )  # fmt: skip
+
+    assert ended.stderr == ""
+
+
+def test_the_systemd_unit_starts_the_command_with_options_that_it_has(heddle):
+    unit = (REPOSITORY / "deploy" / "heddle.service").read_text()
+    (start,) = [line for line in unit.splitlines() if line.startswith("ExecStart=")]
+    words = start.removeprefix("ExecStart=").split()
+
+    help_text = heddle("run --help")[1]
+
+    assert words[0].endswith("/bin/heddle")
+    assert words[1] == "run"
+    for option in (word for word in words if word.startswith("--")):
+        assert option in help_text
