@@ -1,0 +1,245 @@
+"""The only place that builds or reads OpenFlow 1.3 messages: rules, frames, ports and counters.
+
+Section numbers are those of OpenFlow 1.3.5. Every function that waits for a switch belongs into a task.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from controller.channel import Connection
+from controller.framework import ofproto as ofp
+from controller.framework import ofproto_parser as parser
+from controller.wire_rules import decode_flow, decode_group, decode_meter, encode_actions, encode_match
+from dataplane.rules import COOKIE_TAG, METER_ID_BASE, METER_ID_END, FlowRule, Group, Meter, SwitchRules
+from dataplane.update import AddFlow, AddGroup, AddMeter, Operation, RemoveFlow, RemoveGroup, RemoveMeter
+
+_EXACT_COOKIE = 0xFFFF_FFFF_FFFF_FFFF
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """A switch's port; ``speed_bps`` is 0 where the switch does not say."""
+
+    number: int
+    name: str
+    mac: str
+    is_up: bool
+    speed_bps: float
+
+
+@dataclass(frozen=True, slots=True)
+class PortChange:
+    """A port appeared, changed, or is gone."""
+
+    port: Port
+    gone: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PortCounters:
+    """What went through a port since its switch started."""
+
+    port: int
+    rx_bytes: int
+    tx_bytes: int
+    rx_packets: int
+    tx_packets: int
+    rx_dropped: int
+    tx_dropped: int
+
+
+@dataclass(frozen=True, slots=True)
+class PacketIn:
+    """A frame that a switch sent up, and the port by which it came."""
+
+    in_port: int
+    data: bytes
+
+
+# ── frames ───────────────────────────────────────────────────────────────────────────────────────
+
+
+def packet_out(connection: Connection, port: int, frame: bytes) -> Any:
+    """Send a frame out of a port (section 7.3.7)."""
+    actions = [parser.OFPActionOutput(port, 0)]
+    return parser.OFPPacketOut(connection, ofp.OFP_NO_BUFFER, ofp.OFPP_CONTROLLER, actions, frame)
+
+
+def read_packet_in(message: Any) -> PacketIn:
+    """A frame that came up (section 7.4.1)."""
+    return PacketIn(int(message.match.get("in_port", 0)), bytes(message.data))
+
+
+# ── ports ────────────────────────────────────────────────────────────────────────────────────────
+
+
+def is_physical(port: Any) -> bool:
+    """Whether a described port is one of the switch's own, not a reserved one (section 7.2.1)."""
+    return 0 < port.port_no <= ofp.OFPP_MAX
+
+
+def read_port(port: Any) -> Port:
+    """A port's description; its speed comes in kbit/s."""
+    is_up = not (port.state & ofp.OFPPS_LINK_DOWN or port.config & ofp.OFPPC_PORT_DOWN)
+    name = port.name.decode("ascii", "replace") if isinstance(port.name, bytes) else str(port.name)
+    return Port(port.port_no, name, str(port.hw_addr), is_up, port.curr_speed * 1e3)
+
+
+def read_port_status(message: Any) -> PortChange:
+    """What a switch says of a port (section 7.4.3)."""
+    return PortChange(read_port(message.desc), message.reason == ofp.OFPPR_DELETE)
+
+
+def read_counters(connection: Connection) -> list[PortCounters]:
+    """Counters of all physical ports (section 7.3.5.6).
+
+    Raises
+    ------
+    HeddleError
+        The switch did not answer.
+    """
+    replies = connection.request(parser.OFPPortStatsRequest(connection, 0, ofp.OFPP_ANY))
+    return [
+        PortCounters(
+            stats.port_no, stats.rx_bytes, stats.tx_bytes,
+            stats.rx_packets, stats.tx_packets, stats.rx_dropped, stats.tx_dropped,
+        )
+        for reply in replies
+        for stats in reply.body
+        if is_physical(stats)
+    ]  # fmt: skip
+
+
+# ── rules ────────────────────────────────────────────────────────────────────────────────────────
+
+
+def encode(connection: Connection, operation: Operation) -> Any:
+    """The message that carries out an operation."""
+    match operation:
+        case AddFlow(flow):
+            return _flow_mod(connection, flow, ofp.OFPFC_ADD)
+        case RemoveFlow(flow):
+            return _flow_mod(connection, flow, ofp.OFPFC_DELETE_STRICT)
+        case AddGroup(group):
+            return _group_mod(connection, group, ofp.OFPGC_ADD)
+        case RemoveGroup(group):
+            return _group_mod(connection, group, ofp.OFPGC_DELETE)
+        case AddMeter(meter):
+            return _meter_mod(connection, meter, ofp.OFPMC_ADD)
+        case RemoveMeter(meter):
+            return _meter_mod(connection, meter, ofp.OFPMC_DELETE)
+
+
+def _flow_mod(connection: Connection, flow: FlowRule, command: int) -> Any:
+    """Section 7.3.4.1. A flow is removed by its key and its cookie, so that no other one can be hit."""
+    adding = command == ofp.OFPFC_ADD
+    instructions: list[Any] = []
+    if adding:
+        if flow.meter_id is not None:
+            instructions.append(parser.OFPInstructionMeter(flow.meter_id, ofp.OFPIT_METER))
+        if flow.actions:
+            actions = encode_actions(flow.actions)
+            instructions.append(parser.OFPInstructionActions(ofp.OFPIT_APPLY_ACTIONS, actions))
+        if flow.goto is not None:
+            instructions.append(parser.OFPInstructionGotoTable(int(flow.goto)))
+    return parser.OFPFlowMod(
+        connection,
+        cookie=flow.cookie,
+        cookie_mask=0 if adding else _EXACT_COOKIE,
+        table_id=int(flow.table),
+        command=command,
+        priority=flow.priority,
+        out_port=ofp.OFPP_ANY,
+        out_group=ofp.OFPG_ANY,
+        match=encode_match(flow.match),
+        instructions=instructions,
+    )
+
+
+def _group_mod(connection: Connection, group: Group, command: int) -> Any:
+    """Section 7.3.4.2."""
+    buckets = []
+    if command == ofp.OFPGC_ADD:
+        select = int(group.type) == ofp.OFPGT_SELECT
+        buckets = [
+            parser.OFPBucket(
+                bucket.weight if select else 0,
+                bucket.watch_port if bucket.watch_port is not None else ofp.OFPP_ANY,
+                ofp.OFPG_ANY,
+                encode_actions(bucket.actions),
+            )
+            for bucket in group.buckets
+        ]
+    return parser.OFPGroupMod(connection, command, int(group.type), group.id, buckets)
+
+
+def _meter_mod(connection: Connection, meter: Meter, command: int) -> Any:
+    """Section 7.3.4.4."""
+    flags = ofp.OFPMF_PKTPS | ofp.OFPMF_BURST
+    bands = [parser.OFPMeterBandDrop(meter.rate_pps, meter.burst_packets)] if command == ofp.OFPMC_ADD else []
+    return parser.OFPMeterMod(connection, command, flags, meter.id, bands)
+
+
+def read_rules(connection: Connection) -> tuple[SwitchRules, int]:
+    """Our rules in a switch's tables, and how many flows there are somebody else's.
+
+    Raises
+    ------
+    HeddleError
+        The switch did not answer.
+    """
+    flows: set[FlowRule] = set()
+    foreign = 0
+    for reply in connection.request(parser.OFPFlowStatsRequest(connection)):
+        for stats in reply.body:
+            flow = decode_flow(stats) if stats.cookie >> 48 == COOKIE_TAG else None
+            if flow is None:
+                foreign += 1
+            else:
+                flows.add(flow)
+    groups = {
+        group
+        for reply in connection.request(parser.OFPGroupDescStatsRequest(connection, 0))
+        for stats in reply.body
+        if (group := decode_group(stats)) is not None
+    }
+    meters = {
+        meter
+        for reply in connection.request(parser.OFPMeterConfigStatsRequest(connection, 0, ofp.OFPM_ALL))
+        for stats in reply.body
+        if METER_ID_BASE <= stats.meter_id < METER_ID_END and (meter := decode_meter(stats)) is not None
+    }
+    return SwitchRules(frozenset(flows), frozenset(groups), frozenset(meters)), foreign
+
+
+# ── errors ───────────────────────────────────────────────────────────────────────────────────────
+
+
+def describe_error(error: Any) -> str:
+    """An error message's type and code by their names in section 7.4.4."""
+    kind = next((name for name in dir(ofp) if name.startswith("OFPET_") and getattr(ofp, name) == error.type), None)
+    if kind is None:
+        return f"error type {error.type}, code {error.code}"
+    prefix = _CODE_PREFIXES.get(kind)
+    code = next(
+        (name for name in dir(ofp) if prefix and name.startswith(prefix) and getattr(ofp, name) == error.code),
+        f"code {error.code}",
+    )
+    return f"{kind} {code}"
+
+
+_CODE_PREFIXES = {
+    "OFPET_HELLO_FAILED": "OFPHFC_",
+    "OFPET_BAD_REQUEST": "OFPBRC_",
+    "OFPET_BAD_ACTION": "OFPBAC_",
+    "OFPET_BAD_INSTRUCTION": "OFPBIC_",
+    "OFPET_BAD_MATCH": "OFPBMC_",
+    "OFPET_FLOW_MOD_FAILED": "OFPFMFC_",
+    "OFPET_GROUP_MOD_FAILED": "OFPGMFC_",
+    "OFPET_PORT_MOD_FAILED": "OFPPMFC_",
+    "OFPET_TABLE_MOD_FAILED": "OFPTMFC_",
+    "OFPET_QUEUE_OP_FAILED": "OFPQOFC_",
+    "OFPET_METER_MOD_FAILED": "OFPMMFC_",
+}
