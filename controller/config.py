@@ -18,8 +18,8 @@ from pydantic import (
     field_validator,
 )
 
-from controller.located import explain, first_error, read_document, validate
 from controller.endpoint import Endpoint
+from controller.located import explain, first_error, read_document, validate
 from solver.routing import Objective
 from topologies.errors import InputError
 
