@@ -1,0 +1,285 @@
+from __future__ import annotations
+
+import itertools
+import socket
+import struct
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from controller.channel import ChannelServer
+from topologies.errors import HeddleError, InputError
+
+DPIDS = itertools.count(0x100)
+HELLO_THAT_NEVER_ENDS = bytes.fromhex("04000010000000130001000000000010")
+EVERYTHING = ("HELLO", "ECHO_REQUEST", "FEATURES_REQUEST", "MULTIPART_REQUEST", "BARRIER_REQUEST")
+
+
+@pytest.fixture
+def dpid() -> int:
+    return next(DPIDS)
+
+
+def test_a_switch_comes_up_with_its_ports_and_goes_down_once(daemon: Any, connect: Callable[..., Any], dpid: int):
+    switch = connect(dpid=dpid, ports=(1, 2, 7))
+
+    assert daemon.expect("up", dpid=dpid)["ports"] == [1, 2, 7]
+
+    switch.close()
+    assert "closed" in daemon.expect("down", dpid=dpid)["reason"]
+
+
+def test_packets_and_port_changes_reach_the_application(daemon: Any, connect: Callable[..., Any], dpid: int):
+    switch = connect(dpid=dpid)
+    daemon.expect("up", dpid=dpid)
+
+    switch.send(switch.packet_in(2, b"frame") + switch.port_status(9, reason=0))
+    assert bytes.fromhex(daemon.expect("packet-in", dpid=dpid)["data"]) == b"frame"
+    assert daemon.expect("port-status", dpid=dpid)["ports"] == [1, 2, 9]
+
+    switch.send(switch.port_status(1, reason=1))
+    assert daemon.expect("port-status", dpid=dpid)["ports"] == [2, 9]
+
+
+def test_messages_are_framed_by_their_length_however_they_are_cut(daemon: Any, connect: Callable[..., Any], dpid: int):
+    switch = connect(dpid=dpid)
+    daemon.expect("up", dpid=dpid)
+
+    switch.send_in_pieces(switch.packet_in(1, b"slow"))
+
+    assert bytes.fromhex(daemon.expect("packet-in", dpid=dpid)["data"]) == b"slow"
+
+
+@pytest.mark.parametrize(
+    ("name", "first"),
+    [
+        ("hello", HELLO_THAT_NEVER_ENDS),
+        ("hello", struct.pack("!BBHIHH", 4, 0, 12, 1, 1, 400)),
+        ("hello", struct.pack("!BBHIHHI", 4, 0, 14, 1, 1, 6, 16)[:14]),
+        ("hello", struct.pack("!BBHIH", 4, 0, 10, 1, 1)),
+        ("version", struct.pack("!BBHI", 1, 0, 8, 1)),
+        ("version", struct.pack("!BBHI", 5, 0, 8, 1)),
+        ("version", struct.pack("!BBHIHHI", 6, 0, 16, 1, 1, 8, 1 << 6)),
+        ("length", struct.pack("!BBHI", 4, 0, 4097, 1)),
+        ("length", struct.pack("!BBHI", 4, 0, 7, 1)),
+        ("type", struct.pack("!BBHI", 4, 2, 8, 1)),
+        ("type", struct.pack("!BBHI", 4, 99, 8, 1)),
+    ],
+)
+def test_a_first_message_that_breaks_the_rules_ends_only_its_own_connection(
+    daemon: Any, connect: Callable[..., Any], dpid: int, name: str, first: bytes
+):
+    before = daemon.counts().get(name, 0)
+
+    bad = connect(dpid=dpid, without=EVERYTHING)
+    bad.send(first)
+
+    assert bad.is_closed_by_controller()
+    assert daemon.counts()[name] == before + 1
+    connect(dpid=dpid)
+    daemon.expect("up", dpid=dpid)
+
+
+def test_a_switch_without_openflow_13_is_told_so(connect: Callable[..., Any], dpid: int):
+    old = connect(dpid=dpid, without=EVERYTHING)
+
+    old.send(old.message(old.HELLO, version=1))
+
+    _, body = old.expect(old.ERROR)
+    assert struct.unpack_from("!HH", body) == (0, 0)
+    assert b"OpenFlow 1.3" in body
+    assert old.is_closed_by_controller()
+
+
+def test_a_newer_switch_that_offers_openflow_13_comes_up(daemon: Any, connect: Callable[..., Any], dpid: int):
+    newer = connect(dpid=dpid, without={"HELLO"})
+
+    newer.send(newer.message(newer.HELLO, struct.pack("!HHI", 1, 8, 1 << 4 | 1 << 6), version=6))
+
+    daemon.expect("up", dpid=dpid)
+
+
+@pytest.mark.parametrize(
+    ("name", "build"),
+    [
+        ("version", lambda s: s.message(s.ECHO_REQUEST, version=1)),
+        ("version", lambda s: s.message(s.PACKET_IN, bytes(40), version=5)),
+        ("type", lambda s: s.message(s.FLOW_MOD, bytes(48))),
+        ("type", lambda s: s.message(s.FEATURES_REPLY, bytes(24))),
+        ("type", lambda s: s.message(s.HELLO)),
+        ("type", lambda s: s.message(23, bytes(8))),
+        ("length", lambda s: struct.pack("!BBHI", 4, s.ECHO_REQUEST, 0, 1)),
+        ("length", lambda s: struct.pack("!BBHI", 4, s.PACKET_IN, 32_769, 1)),
+        ("length", lambda s: s.message(s.PORT_STATUS, bytes(8))),
+        ("malformed", lambda s: s.message(s.PACKET_IN, bytes(18) + b"\xff\xff" + bytes(20))),
+    ],
+)
+def test_a_connected_switch_that_breaks_the_rules_is_disconnected(
+    daemon: Any, connect: Callable[..., Any], dpid: int, name: str, build: Callable[[Any], bytes]
+):
+    good = connect(dpid=next(DPIDS))
+    bad = connect(dpid=dpid)
+    daemon.expect("up", dpid=dpid)
+    before = daemon.counts().get(name, 0)
+
+    bad.send(build(bad))
+
+    assert bad.is_closed_by_controller()
+    daemon.expect("down", dpid=dpid)
+    assert daemon.counts()[name] == before + 1
+    good.send(good.message(good.ECHO_REQUEST, b"still there?", xid=77))
+    assert good.expect(good.ECHO_REPLY) == (77, b"still there?")
+
+
+def test_a_reply_that_nobody_waits_for_is_not_read(daemon: Any, connect: Callable[..., Any], dpid: int):
+    switch = connect(dpid=dpid)
+    daemon.expect("up", dpid=dpid)
+    before = daemon.counts().get("unasked-reply", 0)
+
+    # Flow statistics whose entry is 0 bytes long would keep the framework's parser busy for ever.
+    switch.send(switch.message(switch.MULTIPART_REPLY, struct.pack("!HH4x", 1, 0) + bytes(64)))
+    switch.send(switch.packet_in(1, b"after"))
+
+    daemon.expect("packet-in", dpid=dpid)
+    assert daemon.counts()["unasked-reply"] == before + 1
+
+
+def test_packets_sent_before_the_handshake_is_over_do_no_harm(daemon: Any, connect: Callable[..., Any], dpid: int):
+    switch = connect(dpid=dpid, without={"FEATURES_REQUEST"})
+    xid, _ = switch.expect(switch.FEATURES_REQUEST)
+
+    switch.send(switch.packet_in(1, b"early") + switch.port_status(1, reason=2))
+    switch.send(switch.message(switch.FEATURES_REPLY, struct.pack("!QIBB2xII", dpid, 0, 254, 0, 0, 0), xid))
+
+    daemon.expect("up", dpid=dpid)
+
+
+@pytest.mark.parametrize("silent_at", ["HELLO", "FEATURES_REQUEST", "MULTIPART_REQUEST"])
+def test_a_handshake_that_does_not_end_is_given_up(daemon: Any, connect: Callable[..., Any], dpid: int, silent_at: str):
+    before = daemon.counts().get("handshake-timeout", 0)
+
+    switch = connect(dpid=dpid, without={silent_at})
+
+    assert switch.is_closed_by_controller()
+    assert daemon.counts()["handshake-timeout"] == before + 1
+
+
+def test_a_silent_switch_is_dropped_and_an_answering_one_is_not(daemon: Any, connect: Callable[..., Any], dpid: int):
+    answering, silent = connect(dpid=dpid), connect(dpid=next(DPIDS))
+    daemon.expect("up", dpid=silent.dpid)
+    silent.answers = set()
+
+    assert "silent" in daemon.expect("down", dpid=silent.dpid)["reason"]
+
+    daemon.do(do="ports", dpid=answering.dpid, timeout_s=30)
+    assert daemon.expect("ports")["ports"] == [1, 2]
+
+
+def test_a_switch_that_stops_reading_is_disconnected_while_the_others_go_on(
+    daemon: Any, connect: Callable[..., Any], dpid: int
+):
+    stuck, other = connect(dpid=dpid), connect(dpid=next(DPIDS))
+    daemon.expect("up", dpid=other.dpid)
+    stuck.stop_reading()
+
+    daemon.do(do="flood", dpid=stuck.dpid, messages=20_000, bytes=1500)
+
+    assert daemon.expect("flooded")["sent"] < 20_000
+    assert "does not read" in daemon.expect("down", dpid=stuck.dpid)["reason"]
+    other.send(other.message(other.ECHO_REQUEST, b"", xid=5))
+    assert other.expect(other.ECHO_REPLY) == (5, b"")
+
+
+def test_a_second_connection_of_a_connected_switch_is_refused(daemon: Any, connect: Callable[..., Any], dpid: int):
+    first = connect(dpid=dpid)
+    daemon.expect("up", dpid=dpid)
+
+    second = connect(dpid=dpid)
+
+    assert second.is_closed_by_controller()
+    first.send(first.packet_in(1, b"undisturbed"))
+    assert bytes.fromhex(daemon.expect("packet-in", dpid=dpid)["data"]) == b"undisturbed"
+    assert daemon.counts()["duplicate"] >= 1
+
+
+def test_a_switch_may_return_after_it_went_down(daemon: Any, connect: Callable[..., Any], dpid: int):
+    first = connect(dpid=dpid)
+    daemon.expect("up", dpid=dpid)
+    first.close()
+    daemon.expect("down", dpid=dpid)
+
+    connect(dpid=dpid)
+
+    daemon.expect("up", dpid=dpid)
+
+
+def test_half_open_connections_do_not_keep_a_switch_out(daemon: Any, connect: Callable[..., Any], dpid: int):
+    idle = [connect(dpid=0, without=EVERYTHING) for _ in range(20)]
+
+    connect(dpid=dpid)
+
+    daemon.expect("up", dpid=dpid)
+    assert all(connection.is_closed_by_controller() for connection in idle)
+
+
+def test_connections_beyond_the_limit_are_refused(daemon: Any, connect: Callable[..., Any], dpid: int):
+    for _ in range(24):
+        switch = connect(dpid=next(DPIDS))
+        daemon.expect("up", dpid=switch.dpid)
+
+    surplus = connect(dpid=dpid)
+
+    assert surplus.is_closed_by_controller()
+    assert daemon.counts()["too-many"] >= 1
+
+
+def test_a_batch_names_the_messages_that_the_switch_refused(daemon: Any, connect: Callable[..., Any], dpid: int):
+    switch = connect(dpid=dpid)
+    switch.refused_priorities = {3, 7}
+    daemon.expect("up", dpid=dpid)
+
+    daemon.do(do="batch", dpid=dpid, messages=10, timeout_s=30)
+
+    assert daemon.expect("batch")["refused"] == [3, 7]
+
+
+def test_a_batch_longer_than_the_send_queue_arrives_whole(daemon: Any, connect: Callable[..., Any], dpid: int):
+    switch = connect(dpid=dpid)
+    daemon.expect("up", dpid=dpid)
+
+    daemon.do(do="batch", dpid=dpid, messages=20_000, timeout_s=60)
+
+    assert daemon.expect("batch")["refused"] == []
+    assert sum(kind == switch.FLOW_MOD for kind, _, _ in list(switch.received.queue)) == 20_000
+
+
+def test_a_request_fails_when_no_answer_comes(daemon: Any, connect: Callable[..., Any], dpid: int):
+    switch = connect(dpid=dpid)
+    daemon.expect("up", dpid=dpid)
+    switch.answers = switch.answers - {switch.MULTIPART_REQUEST}
+
+    daemon.do(do="ports", dpid=dpid, timeout_s=0.2)
+
+    assert daemon.expect("failed")["error"] == "NoAnswer"
+
+
+def test_a_request_fails_at_once_when_the_switch_goes(daemon: Any, connect: Callable[..., Any], dpid: int):
+    switch = connect(dpid=dpid)
+    daemon.expect("up", dpid=dpid)
+    switch.answers = switch.answers - {switch.MULTIPART_REQUEST}
+    xid, _ = switch.expect(switch.MULTIPART_REQUEST)
+
+    daemon.do(do="ports", dpid=dpid, timeout_s=3600)
+    assert switch.expect(switch.MULTIPART_REQUEST)[0] != xid
+    switch.close()
+
+    assert daemon.expect("failed")["error"] == "NoAnswer"
+
+
+def test_a_port_in_use_and_a_bad_address_are_refused_in_one_sentence():
+    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(HeddleError, match="in use") as error:
+        ChannelServer("127.0.0.1", taken.getsockname()[1])
+    assert not isinstance(error.value, InputError)
+    with pytest.raises(InputError, match="no address"):
+        ChannelServer("localhost!", 6653)
