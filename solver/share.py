@@ -14,6 +14,7 @@ from solver.network import Network
 from solver.one_path import choose_paths, path_indices
 from solver.routing import Certificate, Objective, Path, Seconds
 from solver.solve import Task, certified, solve
+from topologies.access import line_rate_bps
 from topologies.errors import InputError
 from topologies.fabric import Fabric
 
@@ -143,22 +144,3 @@ def plan_pairs(
         f"{100 * share:.4g} % of line rate for each pair: {widest.reason}; single paths: {verdict}",
         time.perf_counter() - begun,
     )
-
-
-def line_rate_bps(fabric: Fabric, source: str, target: str) -> float:
-    """What the access links of two hosts let through, bit/s.
-
-    Raises
-    ------
-    InputError
-        One of them is no host, is attached nowhere, or its link has no capacity.
-    """
-    sending = fabric.access_link(source)
-    fabric.access_link(target)
-    receiving = next((link for link in fabric.links if link.target == target), None)
-    if receiving is None:
-        raise InputError(f"no link leads to {target!r}; see 'heddle links'")
-    for link in (sending, receiving):
-        if link.capacity_bps is None:
-            raise InputError(f"link {link.id} has no capacity_bps; declare it in the fabric file")
-    return min(sending.capacity_bps or 0.0, receiving.capacity_bps or 0.0)

@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from solver.backends import Backend
 from solver.errors import Infeasible
 from solver.routing import Objective
-from solver.share import line_rate_bps, plan_pairs
+from solver.share import plan_pairs
 from solver.testing import assert_path, fabrics
+from topologies.access import line_rate_bps
 from topologies.errors import InputError
-from topologies.fabric import Fabric, Link, LinkId
+from topologies.fabric import LinkId
 from topologies.fat_tree import fat_tree
 from workloads.collectives import ring_pairs
 
@@ -107,12 +108,6 @@ def test_on_any_fabric_every_pair_gets_a_valid_path_and_a_proven_share(data):
         loads.update(dict.fromkeys(path, rate))
     worst = max(load / fabric.link_by_id[link].capacity_bps for link, load in loads.items())
     assert plan.worst_link_utilisation == pytest.approx(worst)
-
-
-def test_line_rate_is_what_the_narrower_access_link_gives():
-    faster = Link("h1", 1, "e0-0", 1, 4e7, 1e-6)
-    links = tuple(faster if link.id == faster.id else link for link in FAT_TREE.links)
-    assert line_rate_bps(Fabric(FAT_TREE.nodes, links), "h1", "h2") == 1e7
 
 
 def test_what_cannot_be_planned_is_said():

@@ -1,0 +1,82 @@
+"""Max-min fair rates: what flows on fixed paths settle at when all of them are greedy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
+from solver.routing import Path
+from topologies.errors import InputError
+from topologies.fabric import Fabric
+
+_EQUAL = 1e-12
+"""Links whose fair shares differ by less, relatively, are saturated in the same round."""
+
+
+def max_min_rates(
+    fabric: Fabric, paths: Sequence[Path], limits_bps: Sequence[float] | None = None
+) -> NDArray[np.float64]:
+    """Rate of each flow, such that none can grow but at the cost of one that has no more.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+        One for each flow.
+    limits_bps : sequence of float or None
+        The most that each flow asks for; without it all are greedy.
+
+    Returns
+    -------
+    array of float, shape (flows,)
+        bit/s.
+
+    Raises
+    ------
+    InputError
+        A path is empty or names a link that the fabric does not have, or a link has no capacity.
+
+    Notes
+    -----
+    Progressive filling (Bertsekas and Gallager, "Data Networks", 1992, section 6.5.2): in each round the
+    link with the least left for each of its flows saturates and fixes them. It takes at most as many
+    rounds as there are links.
+    """
+    flows = len(paths)
+    left, uses = _incidence(fabric, paths, limits_bps)
+    rates = np.zeros(flows)
+    active = np.ones(flows, dtype=bool)
+    while active.any():
+        waiting = uses @ active.astype(np.float64)
+        fair = np.divide(left, waiting, out=np.full(len(left), np.inf), where=waiting > 0.5)
+        share = max(float(fair.min()), 0.0)
+        tight = fair <= share * (1 + _EQUAL)
+        fixed = active & ((uses.T @ tight.astype(np.float64)) > 0)
+        rates[fixed] = share
+        left = np.maximum(left - uses @ (fixed * share), 0.0)
+        active &= ~fixed
+    return rates
+
+
+def _incidence(
+    fabric: Fabric, paths: Sequence[Path], limits_bps: Sequence[float] | None
+) -> tuple[NDArray[np.float64], csr_array[np.float64, tuple[int, int]]]:
+    """Capacities, and which flow uses which link; a limit is a link of the flow's own."""
+    rows: list[int] = []
+    columns: list[int] = []
+    for flow, path in enumerate(paths):
+        if not path:
+            raise InputError(f"flow {flow + 1} has an empty path; give it at least one link")
+        for link in path:
+            if link not in fabric.link_index:
+                raise InputError(f"flow {flow + 1} uses link {link}, which the fabric does not have")
+            rows.append(fabric.link_index[link])
+            columns.append(flow)
+    left = fabric.capacities_bps.copy()
+    if limits_bps is not None:
+        rows += range(len(left), len(left) + len(paths))
+        columns += range(len(paths))
+        left = np.concatenate([left, np.asarray(limits_bps, dtype=np.float64)])
+    return left, csr_array((np.ones(len(rows)), (rows, columns)), shape=(len(left), len(paths)))

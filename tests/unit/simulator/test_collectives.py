@@ -1,0 +1,40 @@
+"""Predicted collectives."""
+
+import pytest
+
+from simulator.collectives import predict
+from solver.baselines import shortest
+from solver.share import plan_pairs
+from topologies.errors import InputError
+from topologies.fat_tree import fat_tree
+from workloads.collectives import job_pairs
+from workloads.demands import job_demands
+from workloads.job import Job
+from workloads.placement import scatter
+
+FAT_TREE = fat_tree(4, capacity_bps=1e7)
+JOB = Job("ring", scatter([host.id for host in FAT_TREE.hosts], 16, seed=1), 1_000_000)
+
+
+def test_conflict_free_paths_reach_the_bound():
+    prediction = predict(FAT_TREE, JOB, plan_pairs(FAT_TREE, job_pairs(JOB)).paths)
+    assert prediction.seconds == pytest.approx(2 * 15 / 16 * 8e6 / 1e7)
+    assert prediction.bus_bandwidth == pytest.approx(1e7 / 8)
+    assert prediction.efficiency == pytest.approx(1.0)
+
+
+def test_the_slowest_pair_sets_the_pace():
+    routing = shortest(FAT_TREE, job_demands(FAT_TREE, JOB))
+    prediction = predict(FAT_TREE, JOB, routing.single_paths)
+    most = round(routing.utilisations().max())
+    assert most > 1
+    assert prediction.efficiency == pytest.approx(1 / most)
+    assert prediction.slowest in job_pairs(JOB)
+
+
+def test_paths_that_are_not_the_jobs_are_refused():
+    paths = plan_pairs(FAT_TREE, job_pairs(JOB)).paths
+    with pytest.raises(InputError, match="16 pairs but 15 paths"):
+        predict(FAT_TREE, JOB, paths[1:])
+    with pytest.raises(InputError, match="does not lead there"):
+        predict(FAT_TREE, JOB, paths[1:] + paths[:1])
