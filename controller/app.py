@@ -64,7 +64,8 @@ class ConnectedSwitch:
         return wire.read_rules(self._connection)
 
     def commit(self, operations: Sequence[Operation]) -> tuple[str, ...]:
-        result = self._connection.send_batch([wire.encode(self._connection, operation) for operation in operations])
+        # Encoded one by one as they are sent, so that a long batch does not keep other switches waiting.
+        result = self._connection.send_batch(wire.encode(self._connection, operation) for operation in operations)
         return tuple(wire.describe_error(refusal.error) for refusal in result.errors)
 
 
@@ -123,8 +124,9 @@ class HeddleApp(framework.App):
     @framework.set_ev_cls(framework.ofp_event.EventOFPPortStatus, framework.MAIN)
     def _port_status(self, event: Any) -> None:
         connection: Connection = event.msg.datapath
-        change = wire.read_port_status(event.msg)
-        self._core.port_changed(connection.id or 0, change.port, gone=change.gone)
+        if wire.is_physical(event.msg.desc):
+            change = wire.read_port_status(event.msg)
+            self._core.port_changed(connection.id or 0, change.port, gone=change.gone)
 
     @framework.set_ev_cls(framework.ofp_event.EventOFPErrorMsg, framework.MAIN)
     def _error(self, event: Any) -> None:

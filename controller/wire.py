@@ -9,13 +9,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from controller.channel import Connection
+from controller.framework import Protocol13
 from controller.framework import ofproto as ofp
 from controller.framework import ofproto_parser as parser
-from controller.wire_rules import decode_flow, decode_group, decode_meter, encode_actions, encode_match
-from dataplane.rules import COOKIE_TAG, METER_ID_BASE, METER_ID_END, FlowRule, Group, Meter, SwitchRules
+from controller.wire_rules import METER_FLAGS, decode_flow, decode_group, decode_meter, encode_actions, encode_match
+from dataplane.rules import COOKIE_TAG, FlowRule, Group, Meter, SwitchRules
 from dataplane.update import AddFlow, AddGroup, AddMeter, Operation, RemoveFlow, RemoveGroup, RemoveMeter
 
 _EXACT_COOKIE = 0xFFFF_FFFF_FFFF_FFFF
+_TABLES_TIMEOUT_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,7 @@ class PacketIn:
 # ── frames ───────────────────────────────────────────────────────────────────────────────────────
 
 
-def packet_out(connection: Connection, port: int, frame: bytes) -> Any:
+def packet_out(connection: Protocol13, port: int, frame: bytes) -> Any:
     """Send a frame out of a port (section 7.3.7)."""
     actions = [parser.OFPActionOutput(port, 0)]
     return parser.OFPPacketOut(connection, ofp.OFP_NO_BUFFER, ofp.OFPP_CONTROLLER, actions, frame)
@@ -77,7 +79,7 @@ def read_packet_in(message: Any) -> PacketIn:
 
 def is_physical(port: Any) -> bool:
     """Whether a described port is one of the switch's own, not a reserved one (section 7.2.1)."""
-    return 0 < port.port_no <= ofp.OFPP_MAX
+    return bool(0 < port.port_no <= ofp.OFPP_MAX)
 
 
 def read_port(port: Any) -> Port:
@@ -115,7 +117,7 @@ def read_counters(connection: Connection) -> list[PortCounters]:
 # ── rules ────────────────────────────────────────────────────────────────────────────────────────
 
 
-def encode(connection: Connection, operation: Operation) -> Any:
+def encode(connection: Protocol13, operation: Operation) -> Any:
     """The message that carries out an operation."""
     match operation:
         case AddFlow(flow):
@@ -132,7 +134,7 @@ def encode(connection: Connection, operation: Operation) -> Any:
             return _meter_mod(connection, meter, ofp.OFPMC_DELETE)
 
 
-def _flow_mod(connection: Connection, flow: FlowRule, command: int) -> Any:
+def _flow_mod(connection: Protocol13, flow: FlowRule, command: int) -> Any:
     """Section 7.3.4.1. A flow is removed by its key and its cookie, so that no other one can be hit."""
     adding = command == ofp.OFPFC_ADD
     instructions: list[Any] = []
@@ -158,7 +160,7 @@ def _flow_mod(connection: Connection, flow: FlowRule, command: int) -> Any:
     )
 
 
-def _group_mod(connection: Connection, group: Group, command: int) -> Any:
+def _group_mod(connection: Protocol13, group: Group, command: int) -> Any:
     """Section 7.3.4.2."""
     buckets = []
     if command == ofp.OFPGC_ADD:
@@ -175,11 +177,10 @@ def _group_mod(connection: Connection, group: Group, command: int) -> Any:
     return parser.OFPGroupMod(connection, command, int(group.type), group.id, buckets)
 
 
-def _meter_mod(connection: Connection, meter: Meter, command: int) -> Any:
+def _meter_mod(connection: Protocol13, meter: Meter, command: int) -> Any:
     """Section 7.3.4.4."""
-    flags = ofp.OFPMF_PKTPS | ofp.OFPMF_BURST
     bands = [parser.OFPMeterBandDrop(meter.rate_pps, meter.burst_packets)] if command == ofp.OFPMC_ADD else []
-    return parser.OFPMeterMod(connection, command, flags, meter.id, bands)
+    return parser.OFPMeterMod(connection, command, METER_FLAGS, meter.id, bands)
 
 
 def read_rules(connection: Connection) -> tuple[SwitchRules, int]:
@@ -192,7 +193,7 @@ def read_rules(connection: Connection) -> tuple[SwitchRules, int]:
     """
     flows: set[FlowRule] = set()
     foreign = 0
-    for reply in connection.request(parser.OFPFlowStatsRequest(connection)):
+    for reply in connection.request(parser.OFPFlowStatsRequest(connection), _TABLES_TIMEOUT_S):
         for stats in reply.body:
             flow = decode_flow(stats) if stats.cookie >> 48 == COOKIE_TAG else None
             if flow is None:
@@ -201,15 +202,17 @@ def read_rules(connection: Connection) -> tuple[SwitchRules, int]:
                 flows.add(flow)
     groups = {
         group
-        for reply in connection.request(parser.OFPGroupDescStatsRequest(connection, 0))
+        for reply in connection.request(parser.OFPGroupDescStatsRequest(connection, 0), _TABLES_TIMEOUT_S)
         for stats in reply.body
         if (group := decode_group(stats)) is not None
     }
     meters = {
         meter
-        for reply in connection.request(parser.OFPMeterConfigStatsRequest(connection, 0, ofp.OFPM_ALL))
+        for reply in connection.request(
+            parser.OFPMeterConfigStatsRequest(connection, 0, ofp.OFPM_ALL), _TABLES_TIMEOUT_S
+        )
         for stats in reply.body
-        if METER_ID_BASE <= stats.meter_id < METER_ID_END and (meter := decode_meter(stats)) is not None
+        if (meter := decode_meter(stats)) is not None
     }
     return SwitchRules(frozenset(flows), frozenset(groups), frozenset(meters)), foreign
 

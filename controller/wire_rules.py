@@ -12,6 +12,9 @@ from dataplane.rules import (
     ETH_TYPE_MPLS,
     GROUP_ID_BASE,
     GROUP_ID_END,
+    METER_ID_BASE,
+    METER_ID_END,
+    PORT_CONTROLLER,
     Action,
     Bucket,
     FlowRule,
@@ -26,6 +29,9 @@ from dataplane.rules import (
     Table,
     ToGroup,
 )
+
+METER_FLAGS: int = ofp.OFPMF_PKTPS | ofp.OFPMF_BURST
+_METER_UNITS: int = METER_FLAGS | ofp.OFPMF_KBPS
 
 _FIELDS = tuple(field.name for field in fields(Match))
 
@@ -67,6 +73,8 @@ def decode_flow(stats: Any) -> FlowRule | None:
 
 
 def _flow(stats: Any) -> FlowRule:
+    if stats.idle_timeout or stats.hard_timeout:
+        raise _NotOurs
     actions: tuple[Action, ...] = ()
     goto: Table | None = None
     meter_id: int | None = None
@@ -94,12 +102,14 @@ def _actions(encoded: list[Any]) -> tuple[Action, ...]:
             actions.append(PushLabel(action.value))
             pushed = False
         elif isinstance(action, parser.OFPActionOutput):
+            if action.port == PORT_CONTROLLER and action.max_len != ofp.OFPCML_NO_BUFFER:
+                raise _NotOurs
             actions.append(Output(action.port))
         elif isinstance(action, parser.OFPActionGroup):
             actions.append(ToGroup(action.group_id))
         elif isinstance(action, parser.OFPActionPopMpls) and action.ethertype == ETH_TYPE_IPV4:
             actions.append(PopLabel())
-        elif isinstance(action, parser.OFPActionPushMpls):
+        elif isinstance(action, parser.OFPActionPushMpls) and action.ethertype == ETH_TYPE_MPLS:
             pushed = True
         else:
             raise _NotOurs
@@ -128,7 +138,9 @@ def decode_group(stats: Any) -> Group | None:
 
 
 def decode_meter(stats: Any) -> Meter | None:
-    """A meter entry as ours; None where it is none of our kind."""
+    """A meter entry as ours; None where its id or its content is not."""
+    if not METER_ID_BASE <= stats.meter_id < METER_ID_END or stats.flags & _METER_UNITS != METER_FLAGS:
+        return None
     if len(stats.bands) != 1 or not isinstance(stats.bands[0], parser.OFPMeterBandDrop):
         return None
     return Meter(stats.meter_id, stats.bands[0].rate, stats.bands[0].burst_size)
