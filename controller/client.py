@@ -168,6 +168,16 @@ class Client:
         """The latest events, oldest first, with ids above ``after``."""
         return self._get(f"/api/v1/events?after={after}", _EVENTS)
 
+    def wait_healthy(self, timeout_s: float) -> None:
+        """Wait until the API answers, ready or not.
+
+        Raises
+        ------
+        HeddleError
+            It does not, in time.
+        """
+        self._wait(lambda: None if self.health() else "its API is silent", timeout_s, "no daemon answers", None)
+
     def wait_ready(self, timeout_s: float, progress: Callable[[str], None] | None = None) -> None:
         """Wait until the daemon is ready; it need not even listen yet.
 

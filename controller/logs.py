@@ -19,6 +19,6 @@ def set_up(level: str, environment: Mapping[str, str] = os.environ) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter(f"{time}%(levelname)-7s %(name)s: %(message)s"))
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
-    # They narrate every connection at INFO.
-    for name in ("uvicorn", "httpx", "httpcore"):
+    # They narrate every step at INFO.
+    for name in ("uvicorn", "httpx", "httpcore", "ryu.base", "os_ken.base"):
         logging.getLogger(name).setLevel(logging.WARNING)
