@@ -150,9 +150,9 @@ class Cluster:
         for node in fabric.hosts:
             self.net.addHost(node.id, cls=RankHost, environment=run.environment, ip=None)
         pids = {node.id: self.host_pid(node.id) for node in fabric.hosts}
+        self._write_names()
         for node in fabric.hosts:
-            _run(self.enter(node.id, "sh", "-c", f"mount -t tmpfs tmpfs /dev/shm; hostname {node.id}; "
-                            f"ip link set lo up; {_settings_script(_NO_IPV6 | _TCP_SETTINGS)}"), run)  # fmt: skip
+            self._furnish_host(node.id)
         _batch([program("ip"), "-batch", "-"], wiring.cable_lines(fabric, pids, run.namespace), run)
         _batch([*inside, "tc", "-batch", "-"], wiring.shaping_lines(fabric, self.shaping), run)
         _batch([*inside, "ip", "-batch", "-"], wiring.up_lines(fabric), run)
@@ -173,6 +173,18 @@ class Cluster:
             })
             for node in fabric.switches
         ])  # fmt: skip
+
+    def _write_names(self) -> None:
+        """The hosts' own ``/etc/hosts``: without it every look-up waits for a name server that nobody reaches."""
+        names = [f"{node.ip} {node.id}\n" for node in self.fabric.hosts]
+        (self.run.path / "hosts").write_text("127.0.0.1 localhost\n" + "".join(names))
+
+    def _furnish_host(self, host: str) -> None:
+        script = (
+            f"mount -t tmpfs tmpfs /dev/shm && mount --bind {self.run.path}/hosts /etc/hosts && hostname {host} && "
+            f"ip link set lo up && {{ {_settings_script(_NO_IPV6 | _TCP_SETTINGS)}; }}"
+        )
+        _run(self.enter(host, "sh", "-c", script), self.run)
 
     def _configure_host(self, host: str) -> None:
         link = self.fabric.access_link(host)

@@ -88,7 +88,7 @@ class Relay:
         if task is not None:
             self._connections.add(task)
             task.add_done_callback(self._connections.discard)
-        with contextlib.closing(writer):
+        with contextlib.closing(writer), contextlib.suppress(asyncio.CancelledError):
             try:
                 far_reader, far_writer = await asyncio.open_connection(*self._address, limit=_CHUNK_BYTES)
             except OSError:
