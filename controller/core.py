@@ -209,8 +209,15 @@ class Core:
         changes = self._hosts.arp_arrived(at, arp, now_s, old_place_lost=lost)
         self._took(changes)
         if any(change.kind in ("host-seen", "host-moved") for change in changes):
-            self._store.save_host(arp.sender_ip, arp.sender_mac, at)
+            self._remember(arp.sender_ip, arp.sender_mac, at)
         self._arp.answer(at, arp, now_s)
+
+    def _remember(self, ip: str, mac: str, at: PortId) -> None:
+        try:
+            self._store.save_host(ip, mac, at)
+        except HeddleError as error:
+            # A host that is forgotten at the next start is learned again; a full disk must not stop its packets.
+            self._events.note("store-failed", str(error))
 
     def counters_read(self, dpid: int, counters: Sequence[PortCounters]) -> None:
         """Port counters came in."""
@@ -363,13 +370,18 @@ class Core:
             return
         for name, reason in answer.failures.items():
             self._events.note("job-unplanned", f"job {name} takes default routing: {reason}")
-        self._answered = (request, answer)
         moved = _moved(self._plan, answer.plan)
         if answer.plan != self._plan:
-            # Committed before any ingress flips, so that a restart finds what the switches may hold.
-            self._store.save_plan(answer.plan)
+            try:
+                # Committed before any ingress flips, so that a restart finds what the switches may hold.
+                self._store.save_plan(answer.plan)
+            except HeddleError as error:
+                self._events.note("plan-failed", f"no new plan, the rules in force stay: {error}")
+                self._jobs.failed(request.jobs, str(error))
+                return
             self._release(_labels(self._plan) - _labels(answer.plan))
             self._plan = answer.plan
+        self._answered = (request, answer)
         self._jobs.planned(request.jobs, answer, moved)
         self._installer.aim(answer.rules)
         self._publish_statuses()

@@ -79,7 +79,8 @@ class Planner:
             self._stopped = True
             self._wake.notify()
         self._end_process()
-        self._thread.join(timeout=10)
+        if self._thread.ident is not None:
+            self._thread.join(timeout=10)
 
     def _run(self) -> None:
         self._start_process()

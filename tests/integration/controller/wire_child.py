@@ -1,0 +1,203 @@
+"""Gives one real switch rules of every shape, reads them back, and says as JSON what became of them."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+from controller import framework, wire
+from controller.channel import ChannelServer, Connection
+from controller.framework import DEAD, MAIN, ofp_event, ofproto
+from dataplane.rules import (
+    ETH_TYPE_ARP,
+    ETH_TYPE_IPV4,
+    ETH_TYPE_LLDP,
+    ETH_TYPE_MPLS,
+    GROUP_ID_BASE,
+    METER_ID_BASE,
+    PORT_CONTROLLER,
+    PORT_IN_PORT,
+    Bucket,
+    FlowRule,
+    Group,
+    GroupType,
+    Match,
+    Meter,
+    Output,
+    PopLabel,
+    PushLabel,
+    Role,
+    SwitchRules,
+    Table,
+    ToGroup,
+)
+from dataplane.update import AddFlow, AddGroup, AddMeter, RemoveFlow, apply_operations, difference, stages
+from topologies.errors import HeddleError
+
+G = GROUP_ID_BASE
+TO_CONTROLLER = (Output(PORT_CONTROLLER),)
+MAC = "02:00:00:00:00:01"
+FRAME = bytes.fromhex("ffffffffffff" + "020000000001" + "88cc") + bytes(range(200))
+RULES = SwitchRules(
+    meters=frozenset({Meter(METER_ID_BASE, 1000, 100), Meter(METER_ID_BASE + 1, 50, 50)}),
+    groups=frozenset(
+        {
+            Group(G, GroupType.SELECT, (Bucket((Output(1),), 1, 1), Bucket((Output(2),), 2, 3))),
+            Group(G + 1, GroupType.SELECT, (Bucket((PushLabel(99), Output(1))), Bucket((PushLabel(98), Output(2))))),
+            Group(G + 2, GroupType.SELECT, tuple(Bucket((Output(1 + n % 2),), 1 + n % 2) for n in range(64))),
+            Group(
+                G + 3,
+                GroupType.FAST_FAILOVER,
+                (Bucket((Output(1),), 1), Bucket((PushLabel(7), Output(2)), 2), Bucket((Output(PORT_IN_PORT),), 2)),
+            ),
+        }
+    ),
+    flows=frozenset(
+        {
+            FlowRule(Table.GUARD, 0, Match(), role=Role.GUARD),
+            FlowRule(Table.GUARD, 9, Match(eth_type=ETH_TYPE_LLDP), TO_CONTROLLER, None, METER_ID_BASE, Role.GUARD),
+            FlowRule(
+                Table.GUARD,
+                8,
+                Match(in_port=1, eth_src=MAC, eth_type=ETH_TYPE_ARP, arp_spa="10.0.0.1", arp_sha=MAC),
+                TO_CONTROLLER,
+                Table.DEFAULT,
+                METER_ID_BASE + 1,
+                Role.GUARD,
+            ),
+            FlowRule(
+                Table.GUARD,
+                7,
+                Match(in_port=1, eth_src=MAC, eth_type=ETH_TYPE_IPV4, ipv4_src="10.0.0.1"),
+                goto=Table.CLASSIFY,
+                role=Role.GUARD,
+            ),
+            FlowRule(Table.GUARD, 6, Match(in_port=1, eth_type=ETH_TYPE_MPLS), role=Role.GUARD),
+            FlowRule(
+                Table.CLASSIFY,
+                5,
+                Match(eth_type=ETH_TYPE_IPV4, ipv4_src="10.0.0.1", ipv4_dst="10.0.0.2"),
+                (PushLabel(0xFFFFF), Output(2)),
+                role=Role.CLASSIFY,
+            ),
+            FlowRule(Table.CLASSIFY, 0, Match(), goto=Table.TRANSIT, role=Role.CLASSIFY),
+            FlowRule(Table.TRANSIT, 5, Match(eth_type=ETH_TYPE_MPLS, mpls_label=16), (Output(2),), role=Role.TRANSIT),
+            FlowRule(
+                Table.TRANSIT,
+                5,
+                Match(eth_type=ETH_TYPE_MPLS, mpls_label=17),
+                (PopLabel(), Output(1)),
+                role=Role.TRANSIT,
+            ),
+            FlowRule(
+                Table.TRANSIT,
+                5,
+                Match(eth_type=ETH_TYPE_MPLS, mpls_label=18),
+                (PopLabel(),),
+                Table.DEFAULT,
+                role=Role.TRANSIT,
+            ),
+            FlowRule(
+                Table.TRANSIT, 5, Match(eth_type=ETH_TYPE_MPLS, mpls_label=19), (ToGroup(G + 3),), role=Role.TRANSIT
+            ),
+            FlowRule(
+                Table.TRANSIT,
+                5,
+                Match(in_port=1, eth_type=ETH_TYPE_MPLS, mpls_label=20),
+                (Output(PORT_IN_PORT),),
+                role=Role.TRANSIT,
+            ),
+            FlowRule(Table.TRANSIT, 0, Match(), goto=Table.DEFAULT, role=Role.TRANSIT),
+            FlowRule(Table.DEFAULT, 5, Match(eth_type=ETH_TYPE_IPV4, ipv4_dst="10.0.0.2"), (ToGroup(G),)),
+            FlowRule(Table.DEFAULT, 5, Match(eth_type=ETH_TYPE_IPV4, ipv4_dst="10.0.0.3"), (ToGroup(G + 1),)),
+            FlowRule(Table.DEFAULT, 5, Match(eth_type=ETH_TYPE_IPV4, ipv4_dst="10.0.0.4"), (ToGroup(G + 2),)),
+            FlowRule(Table.DEFAULT, 5, Match(eth_type=ETH_TYPE_ARP, arp_tpa="10.0.0.2"), (Output(2),)),
+            FlowRule(Table.DEFAULT, 4, Match(eth_dst=MAC), (Output(1), Output(2))),
+            FlowRule(Table.DEFAULT, 0, Match()),
+        }
+    ),
+)
+
+
+class Child(framework.App):
+    def __init__(self) -> None:
+        super().__init__()
+        self.said: dict[str, Any] = {}
+        self.frames: list[bytes] = []
+        self.frame_came = framework.Event()
+
+    def start(self) -> None:
+        super().start()
+        self.channel = ChannelServer("127.0.0.1", 0)
+        self.channel.start()
+        sys.stdout.write(f"{self.channel.port}\n")
+        sys.stdout.flush()
+
+    def close(self) -> None:
+        self.channel.close()
+        sys.stdout.write(json.dumps(self.said) + "\n")
+        sys.stdout.flush()
+
+    @framework.set_ev_cls(ofp_event.EventOFPStateChange, [MAIN, DEAD])
+    def on_state(self, event: Any) -> None:
+        if event.state == MAIN:
+            framework.spawn(self.work, event.datapath)
+        elif "error" not in self.said:
+            self.said["down"] = event.datapath.close_reason
+
+    @framework.set_ev_cls(ofp_event.EventOFPPacketIn, MAIN)
+    def on_packet(self, event: Any) -> None:
+        self.frames.append(wire.read_packet_in(event.msg).data)
+        self.frame_came.set()
+
+    def work(self, switch: Connection) -> None:
+        try:
+            self.exercise(switch)
+        except HeddleError as error:
+            self.said["error"] = str(error)
+        framework.stop()
+
+    def exercise(self, switch: Connection) -> None:
+        said = self.said
+        said["dpid"] = switch.id
+        ports = [wire.read_port(port) for port in switch.port_descriptions.values() if wire.is_physical(port)]
+        said["ports"] = {port.number: [port.name, port.is_up] for port in ports}
+        said["foreign_at_first"] = wire.read_rules(switch)[1]
+
+        said["refused"] = self.send(switch, difference(SwitchRules(), RULES).additions())
+        found, said["foreign_then"] = wire.read_rules(switch)
+        said["missing"] = [repr(flow) for flow in RULES.flows - found.flows]
+        said["extra"] = [repr(flow) for flow in found.flows - RULES.flows]
+        said["same_groups"] = found.groups == RULES.groups
+        said["same_meters"] = found.meters == RULES.meters
+
+        switch.send_msg(wire.packet_out(switch, ofproto.OFPP_TABLE, FRAME))
+        said["frame_back"] = self.frame_came.wait(30) and self.frames[0] == FRAME
+        said["counters"] = sorted(counter.port for counter in wire.read_counters(switch))
+
+        old = next(flow for flow in RULES.flows if flow.table is Table.TRANSIT and flow.match.mpls_label == 16)
+        new = FlowRule(old.table, old.priority, old.match, (Output(1),), role=old.role)
+        said["replace_refused"] = self.send(switch, [AddFlow(new), RemoveFlow(old)])
+        said["replaced"] = wire.read_rules(switch)[0].flows == RULES.flows - {old} | {new}
+
+        stray = FlowRule(Table.DEFAULT, 1, Match(in_port=1), (ToGroup(G + 77),))
+        group = next(iter(RULES.groups))
+        said["refusals"] = self.send(
+            switch, [AddFlow(stray), AddGroup(group), AddMeter(Meter(METER_ID_BASE + 2, 9, 9))]
+        )
+
+        found, _ = wire.read_rules(switch)
+        for stage in stages({"s": found}, {}):
+            said.setdefault("removal_refused", []).extend(self.send(switch, stage.operations["s"]))
+            found = apply_operations(found, stage.operations["s"])
+        said["left"] = repr(wire.read_rules(switch)[0]) if wire.read_rules(switch)[0] != SwitchRules() else ""
+        said["foreign_at_last"] = wire.read_rules(switch)[1]
+
+    def send(self, switch: Connection, operations: Any) -> list[str]:
+        result = switch.send_batch(wire.encode(switch, operation) for operation in operations)
+        return [wire.describe_error(refusal.error) for refusal in result.errors]
+
+
+if __name__ == "__main__":
+    framework.run(Child)
