@@ -13,7 +13,7 @@ from solver.demand import Demand
 from solver.network import Network
 from solver.one_path import choose_paths, path_indices
 from solver.routing import Certificate, Objective, Path, Seconds
-from solver.solve import Task, certified, solve
+from solver.solve import Task, certified, proof_of, solve
 from topologies.access import line_rate_bps
 from topologies.errors import InputError
 from topologies.fabric import Fabric
@@ -46,6 +46,8 @@ class PairPlan:
         What no choice of single paths can go below, as far as it is proven.
     engine, reason : str
         What computed it, and how far it got.
+    seconds : float
+        All of it, checks included.
     """
 
     pairs: tuple[tuple[str, str], ...]
@@ -110,9 +112,7 @@ def plan_pairs(
     task = Task(fabric, network, max_utilisation, backend, time_limit_s, begun)
     task.refuse_unreachable()
     widest = certified(task, task.largest_share(), Objective.MAX_CONCURRENT_FLOW, Seconds())
-    if widest.certificate is None:
-        raise InputError("the share has no proof")
-    largest = widest.certificate.value
+    largest = proof_of(widest).value
     share = min(1.0, largest * (1 - _MARGIN))
     if objective is Objective.MAX_CONCURRENT_FLOW:
         routing = widest
@@ -130,14 +130,16 @@ def plan_pairs(
     if gap <= 1e-6:
         verdict = "the worst link is as good as it can be"
     else:
-        verdict = f"worst link at most {100 * gap:.3g} % above the best possible"
+        verdict = f"the worst link could carry {100 * gap:.3g} % less at best"
+    if choice.worst > 1 + 1e-6:
+        verdict += f"; whole pairs ask {choice.worst:.3g} times what it carries, so these get less than planned"
     return PairPlan(
         tuple((source, target) for source, target in pairs),
         share,
         tuple(rates.tolist()),
         tuple(tuple(fabric.links[link].id for link in path) for path in choice.paths),
-        routing.certificate or widest.certificate,
-        widest.certificate,
+        proof_of(routing),
+        proof_of(widest),
         choice.worst,
         least,
         f"{backend}, {choice.method}",

@@ -18,7 +18,7 @@ from solver.errors import CertificateError, Infeasible
 from solver.models import Model
 from solver.network import Arcs, Floats, Network
 from solver.one_path import one_path_each
-from solver.routing import Objective, Routing, Seconds, Status
+from solver.routing import Certificate, Objective, Routing, Seconds, Status
 from topologies.errors import InputError
 from topologies.fabric import Fabric
 
@@ -115,6 +115,19 @@ def certified(task: Task, solution: Solution, objective: Objective, seconds: Sec
         max_utilisation_allowed=task.max_utilisation, certificate=proof,
         seconds=replace(seconds, certify=time.perf_counter() - begun),
     )  # fmt: skip
+
+
+def proof_of(routing: Routing) -> Certificate:
+    """The certificate of a routing that has one.
+
+    Raises
+    ------
+    CertificateError
+        The routing is a baseline, which proves nothing.
+    """
+    if routing.certificate is None:
+        raise CertificateError(f"a routing by {routing.engine} has no proof; solve the demands instead")
+    return routing.certificate
 
 
 @dataclass(frozen=True)
