@@ -68,4 +68,6 @@ def _write(values: dict[str, int]) -> None:
         try:
             (_SETTINGS / name).write_text(str(value))
         except OSError as error:
-            raise HeddleError(f"cannot set net.core.{name} to {value} ({error.strerror}); run as root on the host") from error
+            raise HeddleError(
+                f"cannot set net.core.{name} to {value} ({error.strerror}); run as root on the host"
+            ) from error

@@ -56,9 +56,7 @@ class Cluster:
         The fabric cannot be emulated; the message says why.
     """
 
-    def __init__(
-        self, fabric: Fabric, openflow: tuple[str, int], shaping: wiring.Shaping | None = None
-    ) -> None:
+    def __init__(self, fabric: Fabric, openflow: tuple[str, int], shaping: wiring.Shaping | None = None) -> None:
         _check(fabric)
         check_machine()
         self.fabric = fabric
@@ -133,7 +131,15 @@ class Cluster:
 
     def set_link(self, link: LinkId, *, up: bool) -> None:
         """Take a switch's port down or bring it back, as pulling its cable would."""
-        command = [program("ip"), "-n", self.run.namespace, "link", "set", wiring.interface(link), "up" if up else "down"]
+        command = [
+            program("ip"),
+            "-n",
+            self.run.namespace,
+            "link",
+            "set",
+            wiring.interface(link),
+            "up" if up else "down",
+        ]
         _run(command, self.run)
 
     def _build(self) -> None:
@@ -233,7 +239,9 @@ def _check(fabric: Fabric) -> None:
 
 
 def _settings_script(settings: dict[str, str]) -> str:
-    return "; ".join(f"[ ! -e /proc/sys/{name} ] || echo {value} > /proc/sys/{name}" for name, value in settings.items())
+    return "; ".join(
+        f"[ ! -e /proc/sys/{name} ] || echo {value} > /proc/sys/{name}" for name, value in settings.items()
+    )
 
 
 def _interface_counters(pid: int) -> dict[str, tuple[int, int]]:
@@ -257,4 +265,6 @@ def _run(command: list[str], run: RunDirectory, text: str | None = None) -> None
     )
     if result.returncode:
         said = (result.stderr or result.stdout).strip().splitlines()
-        raise HeddleError(f"building the cluster failed at '{' '.join(command[:8])}': {said[-1] if said else 'no reason given'}")
+        raise HeddleError(
+            f"building the cluster failed at '{' '.join(command[:8])}': {said[-1] if said else 'no reason given'}"
+        )

@@ -130,7 +130,9 @@ class OpenVSwitch:
         )
         if result.returncode:
             said = result.stderr.strip().splitlines()
-            raise HeddleError(f"{name} failed: {said[-1] if said else 'no reason given'}{self._last_words('ovs-vswitchd')}")
+            raise HeddleError(
+                f"{name} failed: {said[-1] if said else 'no reason given'}{self._last_words('ovs-vswitchd')}"
+            )
         return result.stdout
 
     def _last_words(self, name: str) -> str:
