@@ -42,7 +42,7 @@ class RankHost(Host):  # type: ignore[misc]
 
 
 class PortSwitch(Switch):  # type: ignore[misc]
-    """A switch as Mininet sees it: a shell in the namespace of its ports. Open vSwitch runs it, in one piece with all others."""
+    """A switch as Mininet sees it: a shell in the namespace of its ports; one Open vSwitch runs all of them."""
 
     def __init__(self, name: str, environment: dict[str, str], namespace: str, **params: Any) -> None:
         self._environment = environment
@@ -64,7 +64,8 @@ class WiredIntf(Intf):  # type: ignore[misc]
 
     def config(self, mac: str | None = None, ip: str | None = None, **_params: Any) -> dict[str, Any]:
         """Note the addresses; nothing is run."""
-        self.mac = mac or self.mac
+        if mac:
+            self.mac = mac
         if ip:
             self.ip, self.prefixLen = ip.split("/")
         return {}

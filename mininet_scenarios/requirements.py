@@ -82,8 +82,10 @@ def check_machine() -> None:
     if probe.returncode:
         failed = _KERNEL_PROBES[int(probe.stdout.strip() or 0)][0]
         detail = probe.stderr.strip().splitlines()
-        raise MissingRequirement(f"the kernel refuses {failed} here ({detail[-1] if detail else 'no reason given'}); "
-                                 "use a kernel with it, or a container with CAP_NET_ADMIN and CAP_SYS_ADMIN")  # fmt: skip
+        raise MissingRequirement(
+            f"the kernel refuses {failed} here ({detail[-1] if detail else 'no reason given'}); "
+            "use a kernel with it, or a container with CAP_NET_ADMIN and CAP_SYS_ADMIN"
+        )
 
 
 def load_mininet() -> ModuleType:

@@ -28,13 +28,15 @@ class Shaping:
     Attributes
     ----------
     burst_bytes : int
-        What may leave at once after a pause. A machine that is late by a frame's time then still fills the
-        link; every time measured over a link is short by this much at most.
+        What may leave at once after a pause: a machine that is late by that much still fills the link, and
+        every time measured over it is short by that much at most. One frame is the least. With 4/3 of a
+        frame a ring all-reduce held 0.98 of the bound on a busy machine, with one frame 0.95; with two,
+        256 KiB went 1 % faster than the bound allows.
     queue_bytes : int
         What may wait. Unbounded, HTB lets 1,000 packets wait: 7 s of a 10 Mbit/s link.
     """
 
-    burst_bytes: int = 2 * _FRAME_BYTES
+    burst_bytes: int = 4 * _FRAME_BYTES // 3
     queue_bytes: int = 10 * _FRAME_BYTES
 
 
@@ -49,7 +51,8 @@ def interface(end: LinkId) -> str:
     name = f"{end.node}-eth{end.port}"
     if len(name) > _LONGEST_NAME:
         raise InputError(
-            f"interface {name!r} is longer than the kernel's {_LONGEST_NAME} characters; give {end.node!r} a shorter name"
+            f"interface {name!r} is longer than the kernel's {_LONGEST_NAME} characters; "
+            f"give {end.node!r} a shorter name"
         )
     return name
 
@@ -105,10 +108,10 @@ def shape(link: Link, shaping: Shaping) -> tuple[str, str, str]:
     if link.capacity_bps is None:
         raise InputError(f"link {link.id} has no capacity_bps; declare it in the fabric file")
     device = interface(link.id)
-    burst = f"burst {shaping.burst_bytes} cburst {shaping.burst_bytes}"
+    burst = f"burst {shaping.burst_bytes} cburst {shaping.burst_bytes} quantum {_FRAME_BYTES}"
     return (
         f"qdisc add dev {device} root handle 1: htb default 1",
-        f"class add dev {device} parent 1: classid 1:1 htb rate {link.capacity_bps:.0f}bit {burst} quantum {_FRAME_BYTES}",
+        f"class add dev {device} parent 1: classid 1:1 htb rate {link.capacity_bps:.0f}bit {burst}",
         f"qdisc add dev {device} parent 1:1 handle 2: bfifo limit {shaping.queue_bytes}",
     )
 
