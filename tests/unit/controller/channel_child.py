@@ -69,12 +69,12 @@ class Child(framework.App):
                 result = switch.send_batch(
                     (self.flow(switch, priority) for priority in range(command["messages"])), command["timeout_s"]
                 )
-                say("batch", refused=[refusal.message.priority for refusal in result.errors])
+                say("batch", dpid=switch.id, refused=[refusal.message.priority for refusal in result.errors])
             elif kind == "ports":
                 replies = switch.request(ofproto_parser.OFPPortDescStatsRequest(switch, 0), command["timeout_s"])
-                say("ports", ports=[port.port_no for reply in replies for port in reply.body])
+                say("ports", dpid=switch.id, ports=[port.port_no for reply in replies for port in reply.body])
         except HeddleError as error:
-            say("failed", error=type(error).__name__, reason=str(error))
+            say("failed", dpid=switch.id, error=type(error).__name__, reason=str(error))
 
     def flood(self, switch: Connection, messages: int, size: int) -> None:
         sent = 0
@@ -85,7 +85,7 @@ class Child(framework.App):
                     [ofproto_parser.OFPActionOutput(1)], bytes(size),
                 )
             )  # fmt: skip
-        say("flooded", sent=sent)
+        say("flooded", dpid=switch.id, sent=sent)
 
     def flow(self, switch: Connection, priority: int) -> Any:
         return ofproto_parser.OFPFlowMod(switch, priority=priority)

@@ -142,7 +142,7 @@ class ChannelDaemon:
             stdout=subprocess.PIPE,
             text=True,
         )
-        self.seen: list[dict[str, Any]] = []
+        self._untaken: list[dict[str, Any]] = []
         self._lines: queue.Queue[str | None] = queue.Queue()
         threading.Thread(target=self._read, daemon=True).start()
         self.port: int = self.expect("listening")["port"]
@@ -154,14 +154,14 @@ class ChannelDaemon:
         self._lines.put(None)
 
     def expect(self, event: str, **details: Any) -> dict[str, Any]:
-        """The next event of this name with these details; others are passed over."""
+        """The first event of this name with these details that was not taken yet."""
         while True:
+            for index, said in enumerate(self._untaken):
+                if said["event"] == event and details.items() <= said.items():
+                    return self._untaken.pop(index)
             line = self._lines.get(timeout=DEADLINE_S)
-            assert line is not None, f"the child ended before {event}; it had said {self.seen[-5:]}"
-            said = json.loads(line)
-            self.seen.append(said)
-            if said["event"] == event and details.items() <= said.items():
-                return said
+            assert line is not None, f"the child ended before {event}; it had said {self._untaken[-5:]}"
+            self._untaken.append(json.loads(line))
 
     def do(self, **command: Any) -> None:
         assert self.process.stdin is not None

@@ -118,8 +118,8 @@ def test_a_newer_switch_that_offers_openflow_13_comes_up(daemon: Any, connect: C
 def test_a_connected_switch_that_breaks_the_rules_is_disconnected(
     daemon: Any, connect: Callable[..., Any], dpid: int, name: str, build: Callable[[Any], bytes]
 ):
-    good = connect(dpid=next(DPIDS))
-    bad = connect(dpid=dpid)
+    good, bad = connect(dpid=next(DPIDS)), connect(dpid=dpid)
+    daemon.expect("up", dpid=good.dpid)
     daemon.expect("up", dpid=dpid)
     before = daemon.counts().get(name, 0)
 
@@ -167,13 +167,14 @@ def test_a_handshake_that_does_not_end_is_given_up(daemon: Any, connect: Callabl
 
 def test_a_silent_switch_is_dropped_and_an_answering_one_is_not(daemon: Any, connect: Callable[..., Any], dpid: int):
     answering, silent = connect(dpid=dpid), connect(dpid=next(DPIDS))
+    daemon.expect("up", dpid=answering.dpid)
     daemon.expect("up", dpid=silent.dpid)
     silent.answers = set()
 
     assert "silent" in daemon.expect("down", dpid=silent.dpid)["reason"]
 
     daemon.do(do="ports", dpid=answering.dpid, timeout_s=30)
-    assert daemon.expect("ports")["ports"] == [1, 2]
+    assert daemon.expect("ports", dpid=answering.dpid)["ports"] == [1, 2]
 
 
 def test_a_switch_that_stops_reading_is_disconnected_while_the_others_go_on(
@@ -181,11 +182,12 @@ def test_a_switch_that_stops_reading_is_disconnected_while_the_others_go_on(
 ):
     stuck, other = connect(dpid=dpid), connect(dpid=next(DPIDS))
     daemon.expect("up", dpid=other.dpid)
+    daemon.expect("up", dpid=stuck.dpid)
     stuck.stop_reading()
 
     daemon.do(do="flood", dpid=stuck.dpid, messages=20_000, bytes=1500)
 
-    assert daemon.expect("flooded")["sent"] < 20_000
+    assert daemon.expect("flooded", dpid=stuck.dpid)["sent"] < 20_000
     assert "does not read" in daemon.expect("down", dpid=stuck.dpid)["reason"]
     other.send(other.message(other.ECHO_REQUEST, b"", xid=5))
     assert other.expect(other.ECHO_REPLY) == (5, b"")
@@ -241,7 +243,7 @@ def test_a_batch_names_the_messages_that_the_switch_refused(daemon: Any, connect
 
     daemon.do(do="batch", dpid=dpid, messages=10, timeout_s=30)
 
-    assert daemon.expect("batch")["refused"] == [3, 7]
+    assert daemon.expect("batch", dpid=dpid)["refused"] == [3, 7]
 
 
 def test_a_batch_longer_than_the_send_queue_arrives_whole(daemon: Any, connect: Callable[..., Any], dpid: int):
@@ -250,7 +252,7 @@ def test_a_batch_longer_than_the_send_queue_arrives_whole(daemon: Any, connect: 
 
     daemon.do(do="batch", dpid=dpid, messages=20_000, timeout_s=60)
 
-    assert daemon.expect("batch")["refused"] == []
+    assert daemon.expect("batch", dpid=dpid)["refused"] == []
     assert sum(kind == switch.FLOW_MOD for kind, _, _ in list(switch.received.queue)) == 20_000
 
 
@@ -261,7 +263,7 @@ def test_a_request_fails_when_no_answer_comes(daemon: Any, connect: Callable[...
 
     daemon.do(do="ports", dpid=dpid, timeout_s=0.2)
 
-    assert daemon.expect("failed")["error"] == "NoAnswer"
+    assert daemon.expect("failed", dpid=dpid)["error"] == "NoAnswer"
 
 
 def test_a_request_fails_at_once_when_the_switch_goes(daemon: Any, connect: Callable[..., Any], dpid: int):
@@ -274,7 +276,7 @@ def test_a_request_fails_at_once_when_the_switch_goes(daemon: Any, connect: Call
     assert switch.expect(switch.MULTIPART_REQUEST)[0] != xid
     switch.close()
 
-    assert daemon.expect("failed")["error"] == "NoAnswer"
+    assert daemon.expect("failed", dpid=dpid)["error"] == "NoAnswer"
 
 
 def test_a_port_in_use_and_a_bad_address_are_refused_in_one_sentence():
