@@ -1,45 +1,31 @@
-#!/bin/sh
-# Makes the virtual environment in .venv with everything that demo and tests use: Heddle, os-ken, Ryu, MPI, tools.
+#!/usr/bin/env bash
+# Make the virtual environment .venv with Heddle, both OpenFlow frameworks and the tools, at the pinned versions.
 # Does nothing where it was made from the same files before.
-set -eu
+set -euo pipefail
 cd "$(dirname "$0")/.."
 
 stamp=.venv/heddle-installed
-inputs="setup.cfg pyproject.toml constraints.txt build-constraints.txt scripts/install-python.sh"
-# shellcheck disable=SC2086 # a list of files
-wanted=$(cat $inputs | cksum)
+wanted=$(cat setup.cfg pyproject.toml constraints.txt build-constraints.txt scripts/install-python.sh | cksum)
 if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$wanted" ]; then
     exit 0
 fi
 
-python=""
-for candidate in "${PYTHON:-}" python3 python3.13 python3.12 python3.11; do
-    if [ -n "$candidate" ] && command -v "$candidate" >/dev/null 2>&1 \
-        && "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
-        python=$candidate
-        break
-    fi
-done
-if [ -z "$python" ]; then
-    echo "heddle: no Python 3.11 or later was found; install one, or name it: make PYTHON=/path/to/python3" >&2
-    exit 1
+if ! .venv/bin/python -m pip --version >/dev/null 2>&1; then
+    python=$(scripts/find-python.sh)
+    echo "making the virtual environment with $python"
+    "$python" -m venv --clear .venv
 fi
-if ! "$python" -c 'import ensurepip' 2>/dev/null; then
-    echo "heddle: $python cannot make virtual environments; install the Debian package python3-venv" >&2
-    exit 1
-fi
+export PIP_DISABLE_PIP_VERSION_CHECK=1
+pip=(.venv/bin/python -m pip)
+install=("${pip[@]}" install --quiet --constraint constraints.txt)
 
-echo "making the virtual environment (this takes a minute or two the first time)"
-[ -x .venv/bin/python ] || "$python" -m venv .venv
-pip() { .venv/bin/python -m pip --disable-pip-version-check "$@"; }
-
-# Ryu's source distribution builds with an old setuptools only. pip 25.3 and later has a flag for that; for
+# Ryu's source distribution builds with an old setuptools only. pip 25.3 and later has an option for that; for
 # earlier ones the build environment obeys PIP_CONSTRAINT.
-if .venv/bin/python -c 'import pip, sys; sys.exit(tuple(map(int, pip.__version__.split(".")[:2])) < (25, 3))'; then
-    pip install -q -c constraints.txt --build-constraint build-constraints.txt 'ryu==4.34'
+echo "installing Python packages into .venv (a minute or two the first time)"
+if "${pip[@]}" install --help | grep -q -- --build-constraint; then
+    "${install[@]}" --build-constraint build-constraints.txt ryu
 else
-    PIP_CONSTRAINT="$PWD/build-constraints.txt" .venv/bin/python -m pip --disable-pip-version-check \
-        install -q -c constraints.txt 'ryu==4.34'
+    PIP_CONSTRAINT=$PWD/build-constraints.txt "${install[@]}" ryu
 fi
-pip install -q -c constraints.txt -e '.[ryu,emulation,dev]'
-echo "$wanted" > "$stamp"
+"${install[@]}" --editable '.[ryu,emulation,dev]'
+echo "$wanted" >"$stamp"

@@ -1,27 +1,38 @@
-#!/bin/sh
-# Installs the Debian packages that emulation needs, where any is missing, and starts Open vSwitch where no service
-# manager does. Changes nothing on a machine that has them. Needs root: `make` runs it with sudo where it must.
-set -eu
+#!/usr/bin/env bash
+# Install the Debian packages that an emulated cluster needs, if any is missing, and see that Open vSwitch runs.
+set -euo pipefail
+cd "$(dirname "$0")/.."
 
-packages="openvswitch-switch mininet ethtool iproute2 iputils-ping"
-missing=""
-for package in $packages; do
-    dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'install ok installed' || missing="$missing $package"
+scripts/as-root.sh --check
+
+needed=(openvswitch-switch mininet ethtool iproute2 iputils-ping mount)
+# A Python of the user's own brings venv along; Debian's has it in a package.
+scripts/find-python.sh >/dev/null 2>&1 || needed+=(python3 python3-venv)
+
+missing=()
+for package in "${needed[@]}"; do
+    state=$(dpkg-query --show --showformat='${db:Status-Status}' "$package" 2>/dev/null || true)
+    [ "$state" = installed ] || missing+=("$package")
 done
-
-if [ -n "$missing" ]; then
-    if [ "$(id -u)" -ne 0 ]; then
-        echo "heddle: these Debian packages are missing and only root can install them:$missing" >&2
+if [ "${#missing[@]}" -gt 0 ]; then
+    if ! command -v apt-get >/dev/null; then
+        echo "heddle: apt-get is not here, so install the counterparts of ${missing[*]} yourself" >&2
         exit 1
     fi
-    echo "installing$missing"
+    echo "Installing ${missing[*]}"
     export DEBIAN_FRONTEND=noninteractive
-    apt-get update -q
-    # shellcheck disable=SC2086 # a list of words
-    apt-get install -q -y --no-install-recommends $missing
+    apt=(apt-get -qq -o DPkg::Lock::Timeout=300)
+    scripts/as-root.sh "${apt[@]}" update
+    scripts/as-root.sh "${apt[@]}" install --yes --no-install-recommends "${missing[@]}" >/dev/null
 fi
 
-# The emulation runs an Open vSwitch of its own; this one is the machine's, as a user would have it.
-if [ "$(id -u)" -eq 0 ] && [ ! -d /run/systemd/system ] && ! ovs-vsctl --timeout=2 show >/dev/null 2>&1; then
-    /usr/share/openvswitch/scripts/ovs-ctl start --system-id=random
+PATH=$PATH:/usr/sbin:/sbin
+running() { scripts/as-root.sh ovs-vsctl --timeout=10 show >/dev/null 2>&1; }
+if ! running; then
+    if [ -d /run/systemd/system ]; then
+        scripts/as-root.sh systemctl start openvswitch-switch
+    elif ! log=$(scripts/as-root.sh /usr/share/openvswitch/scripts/ovs-ctl start --system-id=random 2>&1); then
+        # Without its kernel module ovs-ctl complains, but the switch runs in user space.
+        running || { printf '%s\nheddle: Open vSwitch does not start\n' "$log" >&2; exit 1; }
+    fi
 fi
