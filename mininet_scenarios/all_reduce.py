@@ -224,11 +224,13 @@ def _result(
 ) -> SizeResult:
     size_bytes, seconds = int(result["size_bytes"]), tuple(map(float, result["seconds"]))
     links = {link: sent - reading.before.sent_bytes[link] for link, sent in reading.after.sent_bytes.items()}
-    data = ring_all_reduce_bytes(size_bytes, len(ranks)) * len(seconds)
+    each = ring_all_reduce_bytes(size_bytes, len(ranks))
+    data, bound_s = each * len(seconds), ring_all_reduce_bound_s(size_bytes, len(ranks), rate_bps)
+    least_wire = each * (1 + DATA_OVERHEAD) - cluster.shaping.burst_bytes
     timing = Timing(
         size_bytes=size_bytes, ranks=len(ranks), seconds=seconds,
-        bound_s=ring_all_reduce_bound_s(size_bytes, len(ranks), rate_bps),
-        burst_s=cluster.shaping.burst_bytes * 8 / rate_bps,
+        bound_s=bound_s,
+        floor_s=min(bound_s, least_wire * 8 / rate_bps),
     )  # fmt: skip
     return SizeResult(
         timing=timing, wrong=int(result["wrong"]),

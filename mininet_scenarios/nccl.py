@@ -20,15 +20,16 @@ class Timing:
         Each iteration, from the first rank's start to the last rank's end.
     bound_s : float
         The shortest possible time: ``2(n-1)/n * S`` bytes over the rank's link.
-    burst_s : float
-        What a shaped link's burst allowance is worth in time.
+    floor_s : float
+        What no iteration can undercut: the bound, or less where a shaped link's burst allowance outweighs
+        the headers of so small a message.
     """
 
     size_bytes: int
     ranks: int
     seconds: tuple[float, ...]
     bound_s: float
-    burst_s: float
+    floor_s: float
 
     @property
     def iterations(self) -> int:

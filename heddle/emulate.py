@@ -1,0 +1,204 @@
+"""``heddle emulate``: an emulated cluster, a real all-reduce, and what each routing made of it."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table
+
+from topologies.errors import InputError
+
+if TYPE_CHECKING:
+    from mininet_scenarios.first_light import Comparison
+    from mininet_scenarios.verdict import Check, Gain
+
+EXIT_FELL_SHORT = 4
+_SCENARIO = "all-reduce"
+_REPORT = Path("report")
+_WIDTH = 140
+
+
+def run_emulation(
+    *,
+    scenario: str,
+    k: int,
+    seed: int,
+    routing: str,
+    sizes: str | None,
+    report: Path | None,
+    as_json: bool,
+    cleanup: bool,
+    seeds: str | None,
+) -> int:
+    """Run the scenario, or clear away what crashed ones left; returns the exit code.
+
+    Raises
+    ------
+    InputError
+        An argument is wrong.
+    HeddleError
+        The machine lacks something, or a part of the emulation failed.
+    """
+    console = Console(stderr=as_json, highlight=False, width=None if sys.stderr.isatty() else _WIDTH)
+    if cleanup:
+        return _clean_up(console, as_json=as_json)
+    if scenario != _SCENARIO:
+        raise InputError(f"there is no scenario {scenario!r}; there is {_SCENARIO!r}")
+    from mininet_scenarios.all_reduce import Sweep
+    from mininet_scenarios.buffers import restore_buffers
+    from mininet_scenarios.first_light import SIZES_BYTES, FirstLight, Routing
+    from mininet_scenarios.requirements import check_machine, mpi_program
+    from mininet_scenarios.rundir import remove_abandoned
+
+    chosen: tuple[Routing, ...] = tuple(Routing) if routing == "all" else (Routing(routing),)
+    all_sizes = _sizes(sizes) if sizes else SIZES_BYTES
+    all_seeds = _seeds(seeds) if seeds else (seed,)
+    if seeds:
+        # The gain is judged at the largest size, against ECMP; the rest would only take time.
+        chosen, all_sizes = (Routing.ECMP, Routing.OPTIMISED), (max(all_sizes),)
+    check_machine()
+    mpi_program()
+    directory = report or _REPORT
+    with _terminable(), console.status("") as status:
+        remove_abandoned()
+        restore_buffers()
+        comparisons = []
+        with FirstLight(k, directory, status.update) as emulation:
+            for one in all_seeds:
+                comparisons.append(emulation.compare(one, chosen, Sweep(all_sizes)))
+    return _conclude(comparisons, directory, console, as_json=as_json, many=bool(seeds))
+
+
+def _conclude(
+    comparisons: Sequence[Comparison], directory: Path, console: Console, *, as_json: bool, many: bool
+) -> int:
+    from mininet_scenarios.report import to_json, write_picture
+    from mininet_scenarios.verdict import Gain, checks, gain_checks
+
+    verdicts = [checks(comparison) for comparison in comparisons]
+    gains = [gain for comparison in comparisons if (gain := Gain.of(comparison)) is not None]
+    together = gain_checks(gains) if many else ()
+    documents = [to_json(comparison, verdict) for comparison, verdict in zip(comparisons, verdicts, strict=True)]
+    passed = all(check.passed for verdict in (*verdicts, together) for check in verdict)
+    document = documents[0] if not many else {
+        "scenario": _SCENARIO,
+        "seeds": documents,
+        "gains": [{"seed": gain.seed, "ratio": gain.ratio} for gain in gains],
+        "checks": [{"name": check.name, "passed": check.passed, "detail": check.detail} for check in together],
+        "passed": passed,
+    }  # fmt: skip
+    (directory / "report.json").write_text(json.dumps(document, indent=2) + "\n")
+    write_picture(comparisons[0], directory / "report.png")
+    if as_json:
+        print(json.dumps(document, indent=2))
+    for comparison, verdict in zip(comparisons, verdicts, strict=True):
+        _print_table(console, comparison)
+        _print_checks(console, verdict)
+    if many:
+        _print_gains(console, gains)
+        _print_checks(console, together)
+    console.print(f"Report: {directory / 'report.json'}, picture: {directory / 'report.png'}")
+    return 0 if passed else EXIT_FELL_SHORT
+
+
+def _print_table(console: Console, comparison: Comparison) -> None:
+    from mininet_scenarios.first_light import cores_used, worst_link_flows
+    from mininet_scenarios.machine import CPU_LIMIT_IDLE
+    from mininet_scenarios.nccl import COLUMNS, footer, row
+
+    table = Table(title=f"Ring all-reduce, {len(comparison.ranks)} ranks, seed {comparison.seed}", box=None)
+    shown = [column for column in COLUMNS if column not in ("type", "redop", "root")]
+    table.add_column("routing")
+    extra = ("bound (us)", "of bound", "worst flows", "cores", "CPU idle")
+    for column in (*shown, *extra):
+        table.add_column(column, justify="right", no_wrap=True)
+    for run in comparison.runs:
+        for result in run.results:
+            cells = dict(zip(COLUMNS, row(result.timing, result.wrong), strict=True))
+            used, of = cores_used(comparison.fabric, result)
+            table.add_row(
+                run.routing.value, *(cells[column] for column in shown), f"{result.timing.bound_s * 1e6:.0f}",
+                f"{result.timing.ratio_to_bound:.3f}", str(worst_link_flows(comparison.fabric, result)),
+                f"{used}/{of}", f"{result.cpu_idle:.0%}",
+            )  # fmt: skip
+        table.add_section()
+    console.print(table)
+    for run in comparison.runs:
+        for line in footer((result.timing, result.wrong) for result in run.results):
+            console.print(f"{line}  ({run.routing})")
+    starved = [run.routing.value for run in comparison.runs if any(r.cpu_idle < CPU_LIMIT_IDLE for r in run.results)]
+    if starved:
+        console.print(f"The processors had less than {CPU_LIMIT_IDLE:.0%} idle time under {', '.join(starved)}: "
+                      "the machine, not the fabric, may be what limited these results.")  # fmt: skip
+
+
+def _print_checks(console: Console, verdict: Sequence[Check]) -> None:
+    for check in verdict:
+        mark = "[green]pass[/green]" if check.passed else "[bold red]MISS[/bold red]"
+        console.print(f"  {mark}  {check.name}: {check.detail}")
+
+
+def _print_gains(console: Console, gains: Sequence[Gain]) -> None:
+    table = Table(title="Optimised over ECMP, largest size", box=None)
+    for column in ("seed", "optimised (Mbit/s)", "ECMP (Mbit/s)", "ratio", "ECMP flows on worst link", "ECMP cores"):
+        table.add_column(column, justify="right")
+    for gain in gains:
+        table.add_row(
+            str(gain.seed), f"{gain.optimised_bps / 1e6:.2f}", f"{gain.ecmp_bps / 1e6:.2f}", f"{gain.ratio:.2f}",
+            str(gain.ecmp_worst_flows), "{}/{}".format(*gain.ecmp_cores),
+        )  # fmt: skip
+    console.print(table)
+
+
+def _clean_up(console: Console, *, as_json: bool) -> int:
+    from mininet_scenarios.buffers import restore_buffers
+    from mininet_scenarios.rundir import remove_abandoned
+
+    tags = remove_abandoned()
+    restore_buffers()
+    if as_json:
+        print(json.dumps({"removed": list(tags)}))
+    else:
+        console.print(f"Removed {', '.join(tags)}" if tags else "Nothing was left behind")
+    return 0
+
+
+def _sizes(text: str) -> tuple[int, ...]:
+    try:
+        sizes = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        sizes = ()
+    if not sizes or any(size < 1024 or size % 4 for size in sizes):
+        raise InputError(f"sizes {text!r} do not fit; write bytes, multiples of 4 from 1024 on, as in 524288,4194304")
+    return tuple(sorted(sizes))
+
+
+def _seeds(text: str) -> tuple[int, ...]:
+    first, dash, last = text.partition("-")
+    if not (first.isdecimal() and (last.isdecimal() if dash else not last)):
+        raise InputError(f"seeds {text!r} do not fit; write FIRST-LAST, as in 1-5")
+    seeds = tuple(range(int(first), int(last or first) + 1))
+    if not seeds:
+        raise InputError(f"seeds {text!r} are none at all; write the smaller one first, as in 1-5")
+    return seeds
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """Let SIGTERM end the run the way Ctrl-C does, so that everything is taken down."""
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    former = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, former)

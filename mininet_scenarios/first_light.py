@@ -1,0 +1,215 @@
+"""First light: one ring all-reduce on an emulated fat-tree, under shortest-path routing, ECMP and the solver's plan."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from controller.client import Client
+from controller.service import JobState
+from mininet_scenarios.all_reduce import SizeResult, Sweep, run_all_reduce
+from mininet_scenarios.cluster import Cluster
+from mininet_scenarios.daemon import Daemon, free_address
+from mininet_scenarios.link_efficiency import link_efficiency
+from topologies.errors import InputError
+from topologies.fabric import Fabric, LinkId, NodeKind
+from topologies.fat_tree import fat_tree
+from workloads.job import Job
+from workloads.placement import scatter
+
+CAPACITY_BPS = 10e6
+SIZES_BYTES = (1 << 20, 2 << 20, 4 << 20)
+"""From 1 MiB on a link's burst allowance is worth less than the headers, so that no time can undercut the bound."""
+_JOB = "first-light"
+_ACTIVE_PATIENCE_S = 60.0
+_FLOW_SHARE = 0.5
+"""A link counts a flow where it carried at least half of one ring pair's bytes more."""
+_IN_USE = 0.02
+"""A core counts as used from this share of one ring pair's bytes on: acknowledgements alone do not make it."""
+
+Progress = Callable[[str], None]
+
+
+class Routing(StrEnum):
+    """Who decides the way: the least port, a hash, or the solver."""
+
+    SHORTEST = "shortest"
+    ECMP = "ecmp"
+    OPTIMISED = "optimised"
+
+    @property
+    def default(self) -> str:
+        """The daemon's default routing: a plan lies on top of ECMP."""
+        return "shortest" if self is Routing.SHORTEST else "ecmp"
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedPair:
+    """One ring pair's path, or its acknowledgements' (``carries_data`` is false)."""
+
+    source: str
+    target: str
+    links: tuple[LinkId, ...]
+    carries_data: bool
+
+
+@dataclass(frozen=True)
+class Run:
+    """One routing, all sizes.
+
+    Attributes
+    ----------
+    plan : tuple of PlannedPair
+        Empty where nothing was planned.
+    share : float or None
+        Share of line rate that the plan gives every pair.
+    """
+
+    routing: Routing
+    results: tuple[SizeResult, ...]
+    plan: tuple[PlannedPair, ...] = ()
+    share: float | None = None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Everything that was measured.
+
+    Attributes
+    ----------
+    ranks : tuple of str
+        Host of each rank, in ring order.
+    link_efficiency : float
+        Goodput of one TCP flow, alone on the fabric, over the capacity.
+    """
+
+    fabric: Fabric
+    seed: int
+    ranks: tuple[str, ...]
+    link_efficiency: float
+    runs: tuple[Run, ...]
+
+    def run_of(self, routing: Routing) -> Run | None:
+        return next((run for run in self.runs if run.routing is routing), None)
+
+
+def worst_link_flows(fabric: Fabric, result: SizeResult) -> int:
+    """Ring pairs on the switch-to-switch link that carried most, by its counter."""
+    most = max((result.link_bytes[link] for link in _between_switches(fabric)), default=0)
+    return int(most / result.pair_bytes + _FLOW_SHARE)
+
+
+def cores_used(fabric: Fabric, result: SizeResult) -> tuple[int, int]:
+    """How many switches of the top tier carried data, of how many, by their counters."""
+    top = max((node.tier or 0 for node in fabric.switches), default=0)
+    cores = [node.id for node in fabric.switches if node.tier == top]
+    sent = {core: sum(result.link_bytes[link] for link in result.link_bytes if link.node == core) for core in cores}
+    return sum(count >= _IN_USE * result.pair_bytes for count in sent.values()), len(cores)
+
+
+def utilisation(fabric: Fabric, result: SizeResult) -> Mapping[LinkId, float]:
+    """Share of each directed link's capacity that was used while the iterations ran."""
+    seconds = sum(result.timing.seconds)
+    return {
+        link.id: result.link_bytes[link.id] * 8 / seconds / link.capacity_bps
+        for link in fabric.links
+        if link.capacity_bps
+    }
+
+
+def _between_switches(fabric: Fabric) -> list[LinkId]:
+    return [
+        link.id
+        for link in fabric.links
+        if all(fabric.node_by_id[end].kind is NodeKind.SWITCH for end in (link.source, link.target))
+    ]
+
+
+class FirstLight:
+    """An emulated fat-tree on which routings are compared; a context manager.
+
+    Parameters
+    ----------
+    k : int
+        Ports of each switch.
+    directory : Path
+        For logs and the daemons' files; made where missing.
+    progress : callable
+        Told what is going on, in a few words.
+    """
+
+    def __init__(self, k: int, directory: Path, progress: Progress) -> None:
+        self.fabric = fat_tree(k, capacity_bps=CAPACITY_BPS)
+        self._directory = directory
+        self._tell = progress
+        self._openflow = free_address()
+        self._cluster = Cluster(self.fabric, self._openflow)
+        self._number = 0
+
+    def __enter__(self) -> FirstLight:
+        self._tell(f"building {len(self.fabric.switches)} switches and {len(self.fabric.hosts)} hosts")
+        self._directory.mkdir(parents=True, exist_ok=True)
+        self._cluster.__enter__()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._tell("taking the cluster down")
+        self._cluster.stop()
+
+    def compare(self, seed: int, routings: Sequence[Routing], sweep: Sweep) -> Comparison:
+        """Run the sweep under each routing, with ranks scattered by the seed.
+
+        Raises
+        ------
+        HeddleError
+            The daemon, a job or MPI fails.
+        """
+        if not routings:
+            raise InputError("there is no routing to run; name one of shortest, ecmp and optimised")
+        ranks = scatter([node.id for node in self.fabric.hosts], len(self.fabric.hosts), seed)
+        runs: list[Run] = []
+        efficiency: float | None = None
+        for routing in routings:
+            self._number += 1
+            name = f"{self._number:02d}-{routing}"
+            self._cluster.forget_rules()
+            daemon = Daemon(
+                self._directory / name, self.fabric, self._openflow, routing.default, self._cluster.run.environment
+            )
+            with daemon:
+                self._tell(f"{routing}: the daemon discovers the fabric")
+                daemon.wait_ready(lambda waiting, routing=routing: self._tell(f"{routing}: {waiting}"))  # type: ignore[misc]
+                if efficiency is None:
+                    self._tell("one TCP flow alone on the fabric")
+                    efficiency = link_efficiency(self._cluster, *_far_apart(self.fabric))
+                runs.append(self._run(routing, ranks, sweep, daemon.client, self._directory / name))
+        return Comparison(self.fabric, seed, ranks, efficiency or 0.0, tuple(runs))
+
+    def _run(self, routing: Routing, ranks: tuple[str, ...], sweep: Sweep, client: Client, directory: Path) -> Run:
+        plan: tuple[PlannedPair, ...] = ()
+        share = None
+        if routing is Routing.OPTIMISED:
+            self._tell(f"{routing}: planning and installing the job's paths")
+            client.submit_job(Job(_JOB, ranks, max(sweep.sizes_bytes)))
+            share = client.wait_job(_JOB, JobState.ACTIVE, _ACTIVE_PATIENCE_S).share
+            plan = _planned(client)
+        results = run_all_reduce(
+            self._cluster, ranks, sweep, directory / "mpi.log", lambda now: self._tell(f"{routing}: {now}")
+        )
+        return Run(routing, results, plan, share)
+
+
+def _planned(client: Client) -> tuple[PlannedPair, ...]:
+    plan = client.plan()
+    return tuple(
+        PlannedPair(path.source, path.target, tuple(map(LinkId.parse, path.links)), path.rate_bps > 0)
+        for path in (plan.paths if plan is not None else ())
+    )
+
+
+def _far_apart(fabric: Fabric) -> tuple[str, str]:
+    first = fabric.hosts[0]
+    other = next((node for node in fabric.hosts if node.pod != first.pod), fabric.hosts[-1])
+    return first.id, other.id
