@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 
@@ -20,7 +20,7 @@ from controller.hosts import HostTable
 from controller.installer import Installer, Outcome
 from controller.jobs import JobTable
 from controller.measurement import LoadMeter, Reading
-from controller.planner import Answer, Planner
+from controller.planner import Answer, Deliver, PlanMaker, Planner
 from controller.planning import PlanAnswer, PlanRequest
 from controller.runtime import Runtime, Switch
 from controller.service import (
@@ -82,9 +82,18 @@ class Core:
     ----------
     declared : Fabric or None
         The fabric file's content.
+    planner : callable
+        Makes what turns requests into answers, given where to deliver them.
     """
 
-    def __init__(self, config: Config, store: Store, declared: Fabric | None, runtime: Runtime) -> None:
+    def __init__(
+        self,
+        config: Config,
+        store: Store,
+        declared: Fabric | None,
+        runtime: Runtime,
+        planner: Callable[[Deliver], PlanMaker] = Planner,
+    ) -> None:
         self._config = config
         self._store = store
         self._declared = declared
@@ -98,7 +107,7 @@ class Core:
         self._discovery = Discovery(store.secret(), lambda port: bool(self._hosts.at(port)))
         self._arp = ArpResponder(self._hosts, self._send_frame, self._edge_ports_of_all)
         self._installer = Installer(runtime, self._installed)
-        self._planner = Planner(self._deliver)
+        self._planner = planner(self._deliver)
         self._jobs = JobTable(store)
         self._plan = store.load_plan()
         self._released = store.quarantined(time.time() - QUARANTINE_S)

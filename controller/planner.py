@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 from controller.planning import PlanAnswer, PlanRequest, make_plan
 from topologies.errors import HeddleError
@@ -17,6 +17,15 @@ from topologies.errors import HeddleError
 log = logging.getLogger(__name__)
 
 Answer: TypeAlias = PlanAnswer | HeddleError
+Deliver: TypeAlias = Callable[[PlanRequest, Answer], None]
+
+
+class PlanMaker(Protocol):
+    """What answers plan requests, some time after each."""
+
+    def start(self) -> None: ...
+    def ask(self, request: PlanRequest) -> None: ...
+    def stop(self) -> None: ...
 
 
 def _work(pipe: Connection) -> None:
@@ -53,7 +62,7 @@ class Planner:
         A plan that takes longer is given up: the process is killed and started again.
     """
 
-    def __init__(self, deliver: Callable[[PlanRequest, Answer], None], deadline_s: float = 60.0) -> None:
+    def __init__(self, deliver: Deliver, deadline_s: float = 60.0) -> None:
         self._deliver = deliver
         self._deadline_s = deadline_s
         self._wake = threading.Condition()

@@ -1,0 +1,395 @@
+"""The loop observe → plan → compile → install, with switches and time in memory."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from pathlib import Path
+
+import pytest
+
+from controller.config import Config
+from controller.core import Core
+from controller.discovery import PortId
+from controller.planning import PlanRequest, make_plan
+from controller.service import DuplicateJob, JobState, UnknownJob
+from controller.store import Store
+from controller.wire import PacketIn, Port
+from dataplane.rules import FlowRule, SwitchRules, Table
+from dataplane.testing import assert_delivers
+from dataplane.update import Operation, RemoveFlow, RemoveGroup, apply_operations
+from dataplane.verifier import verify
+from topologies.errors import HeddleError, InputError
+from topologies.fabric import Fabric, LinkId
+from topologies.fat_tree import fat_tree
+from workloads.headers import ARP_REQUEST, Arp, write_arp
+from workloads.job import Job
+
+FABRIC = fat_tree(4, capacity_bps=1e7, delay_s=1e-5)
+
+
+class Done:
+    def wait(self) -> None:
+        """It is over already."""
+
+
+class FakeTime:
+    """A runtime whose time moves only when the test says so, and whose tasks run at once."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self._later: list[tuple[float, int, Callable[[], None]]] = []
+
+    def now_s(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+    def spawn(self, function: Callable[[], None]) -> Done:
+        function()
+        return Done()
+
+    def call_soon(self, function):
+        future: Future = Future()
+        try:
+            future.set_result(function())
+        except HeddleError as error:
+            future.set_exception(error)
+        return future
+
+    def later(self, seconds: float, function: Callable[[], None]) -> None:
+        heapq.heappush(self._later, (self.now + seconds, len(self._later), function))
+
+    def due(self) -> None:
+        while self._later and self._later[0][0] <= self.now:
+            heapq.heappop(self._later)[2]()
+
+
+class Worker:
+    """The planning function, called in line a moment after it is asked."""
+
+    def __init__(self, world: World, deliver) -> None:
+        self._world, self._deliver = world, deliver
+        self.requests: list[PlanRequest] = []
+
+    def start(self) -> None:
+        """Nothing to start."""
+
+    def stop(self) -> None:
+        """Nothing to stop."""
+
+    def ask(self, request: PlanRequest) -> None:
+        self.requests.append(request)
+        self._world.time.later(0.01, lambda: self._answer(request))
+
+    def _answer(self, request: PlanRequest) -> None:
+        try:
+            self._deliver(request, make_plan(request))
+        except HeddleError as error:
+            self._deliver(request, error)
+
+
+class FakeSwitch:
+    def __init__(self, world: World, dpid: int) -> None:
+        self._world = world
+        self.dpid, self.address = dpid, f"10.0.0.1:{dpid}"
+        self.refuse: list[str] = []
+        self.silent = False
+
+    @property
+    def rules(self) -> SwitchRules:
+        return self._world.tables[self.dpid]
+
+    def send_frame(self, port: int, frame: bytes) -> None:
+        self._world.carry(PortId(self.dpid, port), frame)
+
+    def read_rules(self) -> tuple[SwitchRules, int]:
+        return self.rules, self._world.foreign
+
+    def commit(self, operations: Sequence[Operation]) -> tuple[str, ...]:
+        if self.silent:
+            raise HeddleError("it does not answer")
+        if self.refuse:
+            return (self.refuse.pop(),)
+        self._world.log += [(self.dpid, operation) for operation in operations]
+        self._world.tables[self.dpid] = apply_operations(self.rules, operations)
+        return ()
+
+
+class World:
+    """A fabric of fake switches round one core."""
+
+    def __init__(self, directory: Path, fabric: Fabric = FABRIC, declared: Fabric | None = FABRIC) -> None:
+        self.fabric, self._declared, self._directory = fabric, declared, directory
+        self.time = FakeTime()
+        self.names = {node.dpid: node.id for node in fabric.switches}
+        self.tables = {node.dpid: SwitchRules() for node in fabric.switches}
+        self.dead: set[PortId] = set()
+        self.foreign = 0
+        self.log: list[tuple[int, Operation]] = []
+        dpids = {node.id: node.dpid for node in fabric.switches}
+        self.peer = {
+            PortId(dpids[link.source], link.source_port): PortId(dpids[link.target], link.target_port)
+            for link in fabric.links
+            if link.source in dpids and link.target in dpids
+        }
+        self.start()
+
+    def start(self) -> None:
+        """A daemon, new or restarted: state on disk and rules in switches stay."""
+        self.store = Store(self._directory)
+        config = Config(state_dir=self._directory)
+        self.core = Core(config, self.store, self._declared, self.time, lambda deliver: Worker(self, deliver))
+        self.core.start()
+        self.switches = {dpid: FakeSwitch(self, dpid) for dpid in self.tables}
+
+    def end(self) -> None:
+        self.core.stop()
+        self.store.close()
+
+    def port(self, port: int, *, up: bool = True) -> Port:
+        return Port(port, f"p{port}", "02:00:00:00:00:00", up, 1e9)
+
+    def connect(self, *dpids: int) -> None:
+        for dpid in dpids or self.tables:
+            self.core.switch_up(self.switches[dpid], [self.port(number) for number in (1, 2, 3, 4)])
+
+    def carry(self, at: PortId, frame: bytes) -> None:
+        """What leaves a port arrives at the other end of its cable, where LLDP goes to the controller."""
+        there = self.peer.get(at)
+        if there is None or {at, there} & self.dead:
+            return
+        lldp = any(flow.match.eth_type == 0x88CC and flow.actions for flow in self.tables[there.dpid].flows)
+        if lldp:
+            self.time.later(0.001, lambda: self.core.packet_in(there.dpid, PacketIn(there.port, frame)))
+
+    def run(self, seconds: float) -> None:
+        end_s = self.time.now + seconds
+        while self.time.now < end_s:
+            self.time.due()
+            self.core.tick()
+            self.time.now += 0.02
+
+    def up(self) -> World:
+        self.connect()
+        self.run(3)
+        return self
+
+    def cut(self, link: LinkId) -> None:
+        dpid = self.fabric.node_by_id[link.node].dpid
+        here = PortId(dpid, link.port)
+        for port in (here, self.peer[here]):
+            self.dead.add(port)
+            self.core.port_changed(port.dpid, self.port(port.port, up=False), gone=False)
+
+    def installed(self) -> dict[str, SwitchRules]:
+        return {self.names[dpid]: rules for dpid, rules in self.tables.items()}
+
+
+@pytest.fixture(name="world")
+def world_fixture(tmp_path: Path):
+    world = World(tmp_path / "state")
+    yield world
+    world.end()
+
+
+def ring(name: str, *ranks: str) -> Job:
+    return Job(name, ranks, 1 << 20)
+
+
+def kinds(world: World) -> list[str]:
+    return [event.kind for event in world.core.events()]
+
+
+def test_the_fabric_is_found_as_declared_and_its_rules_connect_every_host(world: World) -> None:
+    assert not world.core.readiness().ready
+    world.up()
+    assert world.core.readiness().ready
+    found = world.core.fabric()
+    assert found.nodes == FABRIC.nodes
+    assert set(found.links) == set(FABRIC.links)
+    assert verify(FABRIC, world.installed()).pairs == 240
+    assert all(status.connected and status.flows for status in world.core.switches())
+
+
+def test_a_job_becomes_active_with_rules_that_take_its_paths_and_leaves_none_behind(world: World) -> None:
+    world.up()
+    before = world.installed()
+    assert world.core.submit_job(ring("r", "h1", "h5", "h9", "h13")).result().state is JobState.PLANNING
+    world.run(1)
+    (status,) = world.core.jobs()
+    assert status.state is JobState.ACTIVE
+    assert status.share == pytest.approx(0.95)
+    plan = world.core.plan()
+    assert plan is not None
+    assert plan.gap < 1e-6
+    assert verify(FABRIC, world.installed(), plan.paths).planned == 8
+    assert world.core.remove_job("r").result().state is JobState.REMOVING
+    world.run(2)
+    assert world.core.jobs() == ()
+    assert world.core.plan() is None
+    assert world.installed() == before
+
+
+def test_a_failed_link_carries_nothing_after_replanning(world: World) -> None:
+    world.up()
+    world.core.submit_job(ring("r", "h1", "h5", "h9", "h13"))
+    world.run(1)
+    path = next(path for path in world.core.plan().paths if path.source == "h1" and path.rate_bps)
+    dead = path.links[2]
+    world.cut(dead)
+    assert dead not in world.core.fabric().link_by_id
+    world.run(2)
+    assert all(dead not in path.links for path in world.core.plan().paths)
+    assert world.core.jobs()[0].state is JobState.ACTIVE
+    verify(world.core.fabric(), world.installed(), world.core.plan().paths)
+
+
+def test_a_plan_that_stays_good_is_not_touched_when_another_link_fails(world: World) -> None:
+    world.up()
+    world.core.submit_job(ring("r", "h1", "h5"))
+    world.run(1)
+    plan = world.core.plan()
+    used = {link for path in plan.paths for link in path.links}
+    spare = next(
+        link.id
+        for link in FABRIC.links
+        if {link.id, link.reverse_id}.isdisjoint(used) and link.source.startswith("a") and link.target.startswith("c")
+    )
+    world.cut(spare)
+    world.run(2)
+    assert world.core.plan().paths == plan.paths
+    assert world.core.plan().epoch == plan.epoch
+
+
+def test_a_restarted_daemon_keeps_plan_labels_and_rules(world: World) -> None:
+    world.up()
+    world.core.submit_job(ring("r", "h1", "h5", "h9", "h13"))
+    world.run(1)
+    rules, paths = world.installed(), world.core.plan().paths
+    world.end()
+    world.log.clear()
+    world.start()
+    world.connect()
+    world.run(5)
+    assert world.core.jobs()[0].state is JobState.ACTIVE
+    assert world.core.plan().paths == paths
+    assert world.installed() == rules
+    assert world.log == []
+
+
+def test_nothing_is_removed_before_the_fabric_is_known(world: World) -> None:
+    world.up()
+    world.end()
+    world.log.clear()
+    world.start()
+    first, *rest = world.tables
+    world.connect(first)
+    world.run(1)
+    world.connect(*rest)
+    world.run(1)
+    assert not any(isinstance(operation, RemoveFlow | RemoveGroup) for _, operation in world.log)
+
+
+def test_a_refused_rule_is_told_and_tried_again(world: World) -> None:
+    world.up()
+    world.switches[0x30001].refuse = ["OFPET_FLOW_MOD_FAILED OFPFMFC_TABLE_FULL"] * 2
+    job = ring("r", *(f"h{n}" for n in (1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15)))
+    world.core.submit_job(job)
+    world.run(0.5)
+    assert world.core.jobs()[0].state is JobState.INSTALLING
+    assert "TABLE_FULL" in world.core.jobs()[0].reason
+    ingress = [flow for rules in world.tables.values() for flow in rules.flows if flow.table is Table.CLASSIFY]
+    assert not any(flow.match.ipv4_src for flow in ingress), "an ingress flipped before its labels were everywhere"
+    world.run(5)
+    assert world.core.jobs()[0].state is JobState.ACTIVE
+    assert "install-failed" in kinds(world)
+
+
+def test_a_switch_whose_channel_is_lost_stays_in_the_view_and_gets_no_new_path(world: World) -> None:
+    world.up()
+    world.core.switch_down(0x30001, "closed")
+    world.run(2)
+    assert "c1" in world.core.fabric().node_by_id
+    assert not next(status for status in world.core.switches() if status.id == "c1").connected
+    world.core.submit_job(ring("r", *(f"h{n}" for n in (1, 5, 9, 13))))
+    world.run(1)
+    assert world.core.jobs()[0].state is JobState.ACTIVE
+    assert all(link.node != "c1" for path in world.core.plan().paths for link in path.links)
+
+
+def test_a_job_whose_host_is_cut_off_fails_with_the_reason_and_others_go_on(world: World) -> None:
+    world.up()
+    world.core.submit_job(ring("first", "h1", "h5"))
+    world.core.submit_job(ring("second", "h3", "h7"))
+    world.run(1)
+    world.core.port_changed(FABRIC.node_by_id["e0-0"].dpid, world.port(1, up=False), gone=False)
+    world.run(2)
+    states = {status.job.name: status for status in world.core.jobs()}
+    assert states["first"].state is JobState.FAILED
+    assert "h1" in states["first"].reason
+    assert states["second"].state is JobState.ACTIVE
+
+
+def test_a_name_is_taken_once_and_an_unknown_one_is_said(world: World) -> None:
+    world.up()
+    world.core.submit_job(ring("r", "h1", "h5"))
+    with pytest.raises(DuplicateJob, match="exists already"):
+        world.core.submit_job(ring("r", "h2", "h6")).result()
+    with pytest.raises(UnknownJob, match="no job is named 'x'"):
+        world.core.remove_job("x").result()
+    with pytest.raises(InputError, match="rank 1 on 'h99'"):
+        world.core.submit_job(ring("s", "h1", "h99")).result()
+    with pytest.raises(InputError, match="is a switch"):
+        world.core.submit_job(ring("s", "h1", "c1")).result()
+
+
+def test_without_a_declaration_hosts_are_learned_from_arp_and_connected(tmp_path: Path) -> None:
+    world = World(tmp_path, declared=None)
+    try:
+        world.up()
+        assert world.core.fabric().hosts == ()
+        for host in FABRIC.hosts:
+            access = FABRIC.access_link(host.id)
+            asked = Arp(ARP_REQUEST, host.mac, host.ip, "00:00:00:00:00:00", "10.255.255.1")
+            frame = write_arp(asked, "ff:ff:ff:ff:ff:ff")
+            dpid = FABRIC.node_by_id[access.target].dpid
+            world.core.packet_in(dpid, PacketIn(access.target_port, frame))
+        world.run(2)
+        fabric = world.core.fabric()
+        assert {host.ip for host in fabric.hosts} == {host.ip for host in FABRIC.hosts}
+        by_name = {f"s-{dpid:016x}": rules for dpid, rules in world.tables.items()}
+        assert_delivers(fabric, by_name)
+        assert all(status.capacity_assumed for status in world.core.links())
+    finally:
+        world.end()
+
+
+def test_foreign_rules_are_reported_and_left_alone(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    world.foreign = 3
+    world.up()
+    assert "foreign-rules" in kinds(world)
+    world.end()
+
+
+def test_arp_that_names_another_sender_than_its_frame_is_refused(world: World) -> None:
+    world.up()
+    asked = Arp(ARP_REQUEST, "02:00:00:00:00:66", "10.0.0.66", "00:00:00:00:00:00", "10.0.0.2")
+    frame = bytearray(write_arp(asked, "ff:ff:ff:ff:ff:ff"))
+    frame[6:12] = bytes.fromhex("020000000067")
+    world.core.packet_in(FABRIC.node_by_id["e0-0"].dpid, PacketIn(1, bytes(frame)))
+    assert world.core.counters()["arp-spoofed"] == 1
+    assert all(host.ip != "10.0.0.66" for host in world.core.hosts())
+
+
+def test_a_rule_that_stays_is_never_sent_again(world: World) -> None:
+    world.up()
+    world.log.clear()
+    world.core.submit_job(ring("r", "h1", "h5"))
+    world.run(1)
+    touched = [operation.flow for _, operation in world.log if hasattr(operation, "flow")]
+    assert touched
+    assert all(isinstance(flow, FlowRule) and flow.table in (Table.CLASSIFY, Table.TRANSIT) for flow in touched)
