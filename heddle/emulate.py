@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -46,7 +47,7 @@ def run_emulation(
     HeddleError
         The machine lacks something, or a part of the emulation failed.
     """
-    console = Console(stderr=as_json, highlight=False, width=None if sys.stderr.isatty() else _WIDTH)
+    console = Console(stderr=as_json, highlight=False, width=None if sys.stdout.isatty() else _WIDTH)
     if cleanup:
         return _clean_up(console, as_json=as_json)
     if scenario != _SCENARIO:
