@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import socket
-from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -28,10 +27,10 @@ from controller.framing import (
     read_header,
 )
 from controller.pending import BatchResult, NoAnswer, Pending, Refusal, RequestRefused
+from controller.sendqueue import CHUNK_BYTES, SendQueue
 
 log = logging.getLogger(__name__)
 
-_CHUNK_BYTES = 65_536
 _TURN = 64
 """Messages handled in a row before other tasks get a turn."""
 
@@ -100,10 +99,7 @@ class Connection(framework.Datapath):
         self._limits = limits
         self._registry = registry
         self._phase = Phase.HELLO
-        self._queue: deque[bytes] = deque()
-        self._queued_bytes = 0
-        self._wake = framework.Event()
-        self._sent = framework.Event()
+        self._queue = SendQueue(limits.max_queued_messages, limits.max_queued_bytes)
         self._pending = Pending(limits.max_reply_bytes)
         self._heard = False
         self._delivering = False
@@ -166,11 +162,8 @@ class Connection(framework.Datapath):
         self.is_active = False
         self._registry.count(kind)
         log.log(logging.INFO if kind == "closed" else logging.WARNING, "%s is disconnected: %s", self, reason)
-        self._queue.clear()
-        self._queued_bytes = 0
+        self._queue.close()
         self._pending.fail_all(reason)
-        self._wake.set()
-        self._sent.set()
         # Wakes the tasks that wait for this socket.
         with contextlib.suppress(OSError):
             self.socket.shutdown(socket.SHUT_RDWR)
@@ -209,15 +202,9 @@ class Connection(framework.Datapath):
         """
         if self.close_reason is not None:
             return False
-        self._queue.append(bytes(buf))
-        self._queued_bytes += len(buf)
-        limits = self._limits
-        if len(self._queue) > limits.max_queued_messages or self._queued_bytes > limits.max_queued_bytes:
-            self.close(
-                f"it does not read: {len(self._queue)} messages ({self._queued_bytes} bytes) wait for it", "send-queue"
-            )
+        if not self._queue.add(bytes(buf)):
+            self.close(f"it does not read: {self._queue}", "send-queue")
             return False
-        self._wake.set()
         if close_socket:
             self.close()
         return True
@@ -231,24 +218,10 @@ class Connection(framework.Datapath):
 
     def _send_loop(self) -> None:
         try:
-            while self.is_active:
-                if not self._queue:
-                    self._wake.clear()
-                    self._wake.wait()
-                    continue
-                self.socket.sendall(self._next_chunk())
-                self._sent.set()
+            while chunk := self._queue.take():
+                self.socket.sendall(chunk)
         except OSError as error:
             self.close(f"the connection broke: {error}", "broken")
-
-    def _next_chunk(self) -> bytes:
-        chunk = [self._queue.popleft()]
-        size = len(chunk[0])
-        while self._queue and size + len(self._queue[0]) <= _CHUNK_BYTES:
-            chunk.append(self._queue.popleft())
-            size += len(chunk[-1])
-        self._queued_bytes -= size
-        return b"".join(chunk)
 
     # ── asking ───────────────────────────────────────────────────────────────────────────────────
 
@@ -301,28 +274,19 @@ class Connection(framework.Datapath):
                 self.send_msg(message)
                 if len(xids) % _TURN == 0:
                     framework.sleep(0)
-                    self._wait_for_room(deadline_s)
+                    if not self._queue.wait_half_empty(deadline_s):
+                        raise NoAnswer(f"{self} reads too slowly: {self._queue}")
             self.request(ofproto_parser.OFPBarrierRequest(self), max(0.0, deadline_s - framework.now_s()))
         finally:
             self._pending.unwatch(xids)
         return BatchResult(tuple(refusals))
-
-    def _wait_for_room(self, deadline_s: float) -> None:
-        limits = self._limits
-        while (
-            len(self._queue) > limits.max_queued_messages // 2 - _TURN
-            or self._queued_bytes > limits.max_queued_bytes // 2
-        ):
-            self._sent.clear()
-            if not self._sent.wait(max(0.0, deadline_s - framework.now_s())):
-                raise NoAnswer(f"{self} reads too slowly: {len(self._queue)} messages wait for it")
 
     # ── receiving ────────────────────────────────────────────────────────────────────────────────
 
     def _receive_loop(self) -> None:
         buffer = bytearray()
         handled = 0
-        while self.is_active and (received := self.socket.recv(_CHUNK_BYTES)):
+        while self.is_active and (received := self.socket.recv(CHUNK_BYTES)):
             buffer += received
             start = 0
             while self.is_active and len(buffer) - start >= HEADER_BYTES:
