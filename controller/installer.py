@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from dataplane.update import Operation, RemoveFlow, Stage, apply_operations, difference, stages
-
 from controller.runtime import Runtime, Switch
 from dataplane.rules import RuleSet, SwitchRules, Table
+from dataplane.update import Operation, RemoveFlow, Stage, apply_operations, difference, stages
 from topologies.errors import HeddleError
 
 DRAIN_S = 0.5

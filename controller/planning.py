@@ -6,15 +6,14 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from controller.service import PlannedPath, PlanStatus
 from dataplane.compiler import DefaultRouting, LabelledPath, compile_rules
 from dataplane.labels import allocate
-from dataplane.verifier import verify
-from solver.share import PairPlan, plan_pairs
-
-from controller.service import PlannedPath, PlanStatus
 from dataplane.rules import RuleSet
+from dataplane.verifier import verify
 from solver.errors import SolverError
 from solver.routing import Objective, Path
+from solver.share import PairPlan, plan_pairs
 from topologies.errors import InputError
 from topologies.fabric import Fabric
 from workloads.collectives import job_pairs

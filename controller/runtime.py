@@ -6,9 +6,8 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Protocol, TypeVar
 
-from dataplane.update import Operation
-
 from dataplane.rules import SwitchRules
+from dataplane.update import Operation
 
 T = TypeVar("T")
 

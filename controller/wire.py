@@ -14,7 +14,7 @@ from controller.framework import ofproto as ofp
 from controller.framework import ofproto_parser as parser
 from controller.wire_rules import METER_FLAGS, decode_flow, decode_group, decode_meter, encode_actions, encode_match
 from dataplane.rules import COOKIE_TAG, FlowRule, Group, Meter, SwitchRules
-from dataplane.update import AddFlow, AddGroup, AddMeter, Operation, RemoveFlow, RemoveGroup, RemoveMeter
+from dataplane.update import AddFlow, AddGroup, AddMeter, ChangeMeter, Operation, RemoveFlow, RemoveGroup, RemoveMeter
 
 _EXACT_COOKIE = 0xFFFF_FFFF_FFFF_FFFF
 _TABLES_TIMEOUT_S = 30.0
@@ -130,6 +130,8 @@ def encode(connection: Protocol13, operation: Operation) -> Any:
             return _group_mod(connection, group, ofp.OFPGC_DELETE)
         case AddMeter(meter):
             return _meter_mod(connection, meter, ofp.OFPMC_ADD)
+        case ChangeMeter(meter):
+            return _meter_mod(connection, meter, ofp.OFPMC_MODIFY)
         case RemoveMeter(meter):
             return _meter_mod(connection, meter, ofp.OFPMC_DELETE)
 
@@ -179,7 +181,7 @@ def _group_mod(connection: Protocol13, group: Group, command: int) -> Any:
 
 def _meter_mod(connection: Protocol13, meter: Meter, command: int) -> Any:
     """Section 7.3.4.4."""
-    bands = [parser.OFPMeterBandDrop(meter.rate_pps, meter.burst_packets)] if command == ofp.OFPMC_ADD else []
+    bands = [parser.OFPMeterBandDrop(meter.rate_pps, meter.burst_packets)] if command != ofp.OFPMC_DELETE else []
     return parser.OFPMeterMod(connection, command, METER_FLAGS, meter.id, bands)
 
 

@@ -21,6 +21,13 @@ class AddMeter:
 
 
 @dataclass(frozen=True, slots=True)
+class ChangeMeter:
+    """Give a meter of the same id new content; flows keep using it."""
+
+    meter: Meter
+
+
+@dataclass(frozen=True, slots=True)
 class AddGroup:
     """Add a group."""
 
@@ -55,7 +62,7 @@ class RemoveMeter:
     meter: Meter
 
 
-Operation: TypeAlias = AddMeter | AddGroup | AddFlow | RemoveFlow | RemoveGroup | RemoveMeter
+Operation: TypeAlias = AddMeter | ChangeMeter | AddGroup | AddFlow | RemoveFlow | RemoveGroup | RemoveMeter
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +83,7 @@ class Difference:
     """
 
     add_meters: tuple[Meter, ...]
+    changed_meters: tuple[Meter, ...]
     add_groups: tuple[Group, ...]
     add_flows: tuple[FlowRule, ...]
     replaced: tuple[FlowRule, ...]
@@ -97,15 +105,16 @@ def difference(old: SwitchRules, new: SwitchRules) -> Difference:
     had = {flow.key for flow in old.flows}
     keeps = {flow.key for flow in new.flows}
     changed = _ordered(new.flows - old.flows)
-    stays = {meter.id for meter in new.meters}
+    metered, stays = {meter.id for meter in old.meters}, {meter.id for meter in new.meters}
+    fresh = sorted(new.meters - old.meters, key=lambda meter: meter.id)
     return Difference(
-        tuple(sorted(new.meters - old.meters, key=lambda meter: meter.id)),
+        tuple(meter for meter in fresh if meter.id not in metered),
+        tuple(meter for meter in fresh if meter.id in metered),
         tuple(sorted(new.groups - old.groups, key=lambda group: group.id)),
         tuple(flow for flow in changed if flow.key not in had),
         tuple(flow for flow in changed if flow.key in had),
         tuple(flow for flow in _ordered(old.flows - new.flows) if flow.key not in keeps),
         tuple(sorted(old.groups - new.groups, key=lambda group: group.id)),
-        # A meter of the same id is changed in place.
         tuple(
             sorted((meter for meter in old.meters - new.meters if meter.id not in stays), key=lambda meter: meter.id)
         ),
@@ -133,6 +142,7 @@ def stages(old: RuleSet, new: RuleSet) -> tuple[Stage, ...]:
     inner: dict[str, tuple[Operation, ...]] = {
         switch: (
             *(AddMeter(meter) for meter in change.add_meters),
+            *(ChangeMeter(meter) for meter in change.changed_meters),
             *(AddGroup(group) for group in change.add_groups),
             *(AddFlow(flow) for flow in change.add_flows if flow.table >= Table.TRANSIT),
         )
@@ -171,7 +181,7 @@ def apply_operations(rules: SwitchRules, operations: Sequence[Operation]) -> Swi
     meters = {meter.id: meter for meter in rules.meters}
     for operation in operations:
         match operation:
-            case AddMeter(meter):
+            case AddMeter(meter) | ChangeMeter(meter):
                 meters[meter.id] = meter
             case AddGroup(group):
                 groups[group.id] = group

@@ -14,7 +14,7 @@ class Wires:
     def __init__(self, cables: Iterable[tuple[PortId, PortId]], hosts: Iterable[PortId] = ()) -> None:
         self.hosts = set(hosts)
         self.discovery = Discovery(SECRET, lambda port: port in self.hosts)
-        self.to = {a: b for a, b in cables} | {b: a for a, b in cables}
+        self.to = dict(cables) | {b: a for a, b in cables}
         self.now_s = 100.0
         self.kinds: list[str] = []
 

@@ -5,9 +5,18 @@ from hypothesis import strategies as st
 
 from dataplane.compiler import DefaultRouting, LabelledPath, compile_rules
 from dataplane.labels import allocate
-from dataplane.rules import Table
+from dataplane.rules import METER_ID_BASE, Meter, SwitchRules, Table
 from dataplane.testing import labelled_paths, ways
-from dataplane.update import AddFlow, RemoveFlow, RemoveGroup, apply_operations, apply_stage, difference, stages
+from dataplane.update import (
+    AddFlow,
+    ChangeMeter,
+    RemoveFlow,
+    RemoveGroup,
+    apply_operations,
+    apply_stage,
+    difference,
+    stages,
+)
 from solver.testing import fabrics
 from topologies.fat_tree import fat_tree
 
@@ -87,3 +96,9 @@ def test_new_labels_are_everywhere_before_any_ingress_pushes_them() -> None:
     assert {op.flow.table for ops in first.operations.values() for op in ops} == {Table.TRANSIT}
     assert {op.flow.table for ops in second.operations.values() for op in ops} == {Table.CLASSIFY}
     assert len(first.operations) == 5
+
+
+def test_a_meter_with_new_content_is_changed_in_place() -> None:
+    old, new = Meter(METER_ID_BASE, 10, 10), Meter(METER_ID_BASE, 20, 20)
+    (stage,) = stages({"s1": SwitchRules(meters=frozenset({old}))}, {"s1": SwitchRules(meters=frozenset({new}))})
+    assert stage.operations == {"s1": (ChangeMeter(new),)}
