@@ -160,7 +160,6 @@ class Cluster:
         for node in fabric.hosts:
             self._furnish_host(node.id)
         _batch([program("ip"), "-batch", "-"], wiring.cable_lines(fabric, pids, run.namespace), run)
-        _batch([*inside, "tc", "-batch", "-"], wiring.shaping_lines(fabric, self.shaping), run)
         _batch([*inside, "ip", "-batch", "-"], wiring.up_lines(fabric), run)
         for node in fabric.hosts:
             self._configure_host(node.id)
@@ -179,6 +178,28 @@ class Cluster:
             })
             for node in fabric.switches
         ])  # fmt: skip
+        _batch([*inside, "tc", "-batch", "-"], wiring.shaping_lines(fabric, self.shaping), run)
+        self.check_shaping()
+
+    def check_shaping(self) -> None:
+        """Make sure that every link is held to its capacity: all else would measure the processor.
+
+        Raises
+        ------
+        HeddleError
+            An interface has lost its queueing discipline; the message names it.
+        """
+        inside = [program("ip"), "netns", "exec", self.run.namespace]
+        show = (program("tc"), "qdisc", "show")
+        shaped = wiring.shaped_interfaces(_run([*inside, *show], self.run))
+        for node in self.fabric.hosts:
+            shaped |= wiring.shaped_interfaces(_run(self.enter(node.id, *show), self.run))
+        for link in self.fabric.links:
+            if wiring.interface(link.id) not in shaped:
+                raise HeddleError(
+                    f"link {link.id} is not held to its capacity: {wiring.interface(link.id)} has lost its queue; "
+                    "does another program change queueing disciplines here?"
+                )
 
     def _write_names(self) -> None:
         """The hosts' own ``/etc/hosts``: without it every look-up waits for a name server that nobody reaches."""
@@ -258,7 +279,7 @@ def _batch(command: list[str], lines: Iterable[str], run: RunDirectory) -> None:
     _run(command, run, "\n".join(lines) + "\n")
 
 
-def _run(command: list[str], run: RunDirectory, text: str | None = None) -> None:
+def _run(command: list[str], run: RunDirectory, text: str | None = None) -> str:
     path = {"PATH": f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin:/usr/bin:/bin"}
     result = subprocess.run(
         command, input=text, env={**run.environment, **path}, capture_output=True, text=True, check=False
@@ -268,3 +289,4 @@ def _run(command: list[str], run: RunDirectory, text: str | None = None) -> None
         raise HeddleError(
             f"building the cluster failed at '{' '.join(command[:8])}': {said[-1] if said else 'no reason given'}"
         )
+    return result.stdout

@@ -15,6 +15,8 @@ BYTES_TOLERANCE = 0.05
 STRAY_SHARE = 0.01
 EFFICIENCY_SHARE = 0.90
 MEAN_GAIN, LEAST_GAIN = 1.5, 1.0
+_CLOCK_TOLERANCE = 0.02
+"""Bursts, and counters that are read one after the other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,7 @@ def _checks(comparison: Comparison) -> Iterator[Check]:
         all(timing.fastest_s >= timing.floor_s for timing in timings),
         f"the fastest iteration took {closest:.3f} of its bound",
     )
+    yield _capacity(comparison, everything)
     if (optimised := comparison.run_of(Routing.OPTIMISED)) is not None:
         yield _efficiency(comparison, optimised)
         yield from _links(optimised)
@@ -56,6 +59,17 @@ def _checks(comparison: Comparison) -> Iterator[Check]:
         used, of = cores_used(comparison.fabric, ecmp.results[-1])
         flows = worst_link_flows(comparison.fabric, ecmp.results[-1])
         yield Check("ECMP uses every core", used == of, f"{used} of {of} cores, up to {flows} flows on a link")
+
+
+def _capacity(comparison: Comparison, everything: Sequence[tuple[Run, SizeResult]]) -> Check:
+    """No link may carry more than its capacity: where one does, it is not shaped and no time means anything."""
+    fullest = max(
+        result.link_bytes[link.id] * 8 / (result.elapsed_s * link.capacity_bps)
+        for _, result in everything
+        for link in comparison.fabric.links
+        if link.capacity_bps
+    )
+    return Check("no link above its capacity", fullest <= 1 + _CLOCK_TOLERANCE, f"the fullest at {fullest:.3f} of it")
 
 
 def _efficiency(comparison: Comparison, run: Run) -> Check:

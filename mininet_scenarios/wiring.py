@@ -116,5 +116,13 @@ def shape(link: Link, shaping: Shaping) -> tuple[str, str, str]:
     )
 
 
+def shaped_interfaces(said: str) -> set[str]:
+    """Interfaces with a bounded queue under HTB, in what ``tc qdisc show`` says."""
+    lines = [line.split() for line in said.splitlines()]
+    limited = {words[4] for words in lines if words[:2] == ["qdisc", "htb"] and words[5] == "root"}
+    bounded = {words[4] for words in lines if words[:2] == ["qdisc", "bfifo"] and words[5:7] == ["parent", "1:1"]}
+    return limited & bounded
+
+
 def _switch_links(fabric: Fabric) -> Iterator[Link]:
     return (link for link in fabric.links if fabric.node_by_id[link.source].kind is NodeKind.SWITCH)
