@@ -17,15 +17,15 @@ if ! .venv/bin/python -m pip --version >/dev/null 2>&1; then
 fi
 export PIP_DISABLE_PIP_VERSION_CHECK=1
 pip=(.venv/bin/python -m pip)
-install=("${pip[@]}" install --quiet --constraint constraints.txt)
 
-# Ryu's source distribution builds with an old setuptools only. pip 25.3 and later has an option for that; for
-# earlier ones the build environment obeys PIP_CONSTRAINT.
 echo "installing Python packages into .venv (a minute or two the first time)"
-if "${pip[@]}" install --help | grep -q -- --build-constraint; then
-    "${install[@]}" --build-constraint build-constraints.txt ryu
+# Ryu's source distribution builds with an old setuptools only, so its wheel is made apart. pip 25.3 and later has an
+# option for that; for earlier ones the build environment obeys PIP_CONSTRAINT.
+wheel=(wheel --quiet --no-deps --constraint constraints.txt --wheel-dir .venv/wheels)
+if "${pip[@]}" wheel --help | grep -q -- --build-constraint; then
+    "${pip[@]}" "${wheel[@]}" --build-constraint build-constraints.txt ryu
 else
-    PIP_CONSTRAINT=$PWD/build-constraints.txt "${install[@]}" ryu
+    PIP_CONSTRAINT=$PWD/build-constraints.txt "${pip[@]}" "${wheel[@]}" ryu
 fi
-"${install[@]}" --editable '.[ryu,emulation,dev]'
+"${pip[@]}" install --quiet --constraint constraints.txt --find-links .venv/wheels --editable '.[ryu,emulation,dev]'
 echo "$wanted" >"$stamp"
