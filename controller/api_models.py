@@ -1,10 +1,8 @@
-"""What the REST API takes and gives: one model a resource, shared by the server, the client and job files."""
+"""What the REST API takes and gives: one model a resource, shared by the server and the client."""
 
 from __future__ import annotations
 
-from typing import Annotated
-
-from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
+from pydantic import BaseModel, ConfigDict
 
 from controller.service import (
     Event,
@@ -17,48 +15,7 @@ from controller.service import (
     Readiness,
     SwitchStatus,
 )
-from workloads.job import MAX_MESSAGE_BYTES, MAX_RANKS, Algorithm, Collective, Job
-
-
-class JobFile(BaseModel):
-    """A job as users write it, in a file or a request."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
-    name: str
-    """Unique among the controller's jobs: 1 to 63 letters, digits, '.', '_' or '-', the first a letter or digit."""
-    ranks: Annotated[
-        tuple[str, ...], Field(json_schema_extra={"minItems": 2, "maxItems": MAX_RANKS, "uniqueItems": True})
-    ]
-    """Host of each rank, in ring order; no host twice."""
-    message_bytes: Annotated[
-        int, Field(strict=True, json_schema_extra={"minimum": 1, "maximum": MAX_MESSAGE_BYTES})
-    ]  # fmt: skip
-    """Size of the vector that the collective reduces, in bytes."""
-    collective: Annotated[Collective, WithJsonSchema({"enum": list(Collective)})] = Collective.ALL_REDUCE
-    """The operation that the job repeats."""
-    algorithm: Annotated[Algorithm, WithJsonSchema({"enum": list(Algorithm)})] = Algorithm.RING
-    """How the operation moves its data."""
-
-    def to_job(self) -> Job:
-        """The job.
-
-        Raises
-        ------
-        InputError
-            The values do not make a job (see `Job`).
-        """
-        return Job(self.name, self.ranks, self.message_bytes, self.collective, self.algorithm)
-
-    @classmethod
-    def from_job(cls, job: Job) -> JobFile:
-        return cls(
-            name=job.name,
-            ranks=job.ranks,
-            message_bytes=job.message_bytes,
-            collective=job.collective,
-            algorithm=job.algorithm,
-        )
+from workloads.files import JobFile
 
 
 class _Reply(BaseModel):

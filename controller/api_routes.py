@@ -17,7 +17,6 @@ from controller import metrics
 from controller.api_models import (
     EventInfo,
     HostInfo,
-    JobFile,
     JobInfo,
     LinkInfo,
     PlanInfo,
@@ -25,12 +24,13 @@ from controller.api_models import (
     ReadinessInfo,
     SwitchInfo,
 )
-from controller.located import explain, first_error
 from controller.problems import PROBLEM_JSON, Refused
 from controller.service import NotReady, Service, UnknownJob
 from controller.version import version
 from topologies.errors import InputError
 from topologies.files import fabric_to_json
+from topologies.located import explain, first_error
+from workloads.files import JobFile
 
 T = TypeVar("T")
 

@@ -16,7 +16,6 @@ from pydantic import TypeAdapter, ValidationError
 from controller.api_models import (
     EventInfo,
     HostInfo,
-    JobFile,
     JobInfo,
     LinkInfo,
     PlanInfo,
@@ -28,6 +27,7 @@ from controller.service import JobState
 from topologies.errors import HeddleError, InputError
 from topologies.fabric import Fabric
 from topologies.files import fabric_from_json
+from workloads.files import JobFile
 from workloads.job import Job
 
 T = TypeVar("T")

@@ -19,9 +19,9 @@ from pydantic import (
 )
 
 from controller.endpoint import Endpoint
-from controller.located import explain, first_error, read_document, validate
 from solver.routing import Objective
 from topologies.errors import InputError
+from topologies.located import explain, first_error, read_document, validate
 
 DEFAULT_OPENFLOW = Endpoint("127.0.0.1", 6653)
 DEFAULT_API = Endpoint("127.0.0.1", 8080)

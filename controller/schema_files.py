@@ -8,8 +8,8 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from controller.api_models import JobFile
 from controller.config import Config
+from workloads.files import JobFile
 
 MODELS: dict[str, type[BaseModel]] = {"config.schema.json": Config, "job.schema.json": JobFile}
 DIALECT = "https://json-schema.org/draft/2020-12/schema"

@@ -4,27 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from controller.api_models import JobFile, JobInfo
+from controller.api_models import JobInfo
 from controller.client import DEFAULT_URL, Client
-from controller.located import read_document, validate
 from heddle.output import percent, print_json, print_table, rate
-from topologies.errors import InputError
-from workloads.job import Job
-
-
-def read_job(path: Path) -> Job:
-    """Read a job file.
-
-    Raises
-    ------
-    InputError
-        The file cannot be read or is no job; the message names file and key.
-    """
-    asked = validate(JobFile, read_document(path))
-    try:
-        return asked.to_job()
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from None
+from workloads.files import read_job
 
 
 def list_jobs(url: str | None, *, as_json: bool) -> None:

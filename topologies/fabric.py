@@ -201,10 +201,7 @@ class Fabric:
         InputError
             A link has no capacity; the message names it.
         """
-        for link in self.links:
-            if link.capacity_bps is None:
-                raise InputError(f"link {link.id} has no capacity_bps; declare it in the fabric file")
-        return np.array([link.capacity_bps for link in self.links], dtype=np.float64)
+        return self._declared("capacity_bps")
 
     @cached_property
     def delays_s(self) -> NDArray[np.float64]:
@@ -215,10 +212,14 @@ class Fabric:
         InputError
             A link has no delay; the message names it.
         """
-        for link in self.links:
-            if link.delay_s is None:
-                raise InputError(f"link {link.id} has no delay_s; declare it in the fabric file")
-        return np.array([link.delay_s for link in self.links], dtype=np.float64)
+        return self._declared("delay_s")
+
+    def _declared(self, quantity: str) -> NDArray[np.float64]:
+        values = [getattr(link, quantity) for link in self.links]
+        if None in values:
+            link = self.links[values.index(None)]
+            raise InputError(f"link {link.id} has no {quantity}; declare it in the fabric file")
+        return np.array(values, dtype=np.float64)
 
     def access_link(self, host: str) -> Link:
         """The link by which a host sends (hosts here have one).

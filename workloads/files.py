@@ -1,25 +1,56 @@
-"""Reads job files, JSON or YAML."""
+"""Jobs as users write them: the model of files and requests, and its reader (JSON or YAML)."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
-from topologies.documents import explain, read_document
 from topologies.errors import InputError
-from workloads.job import Algorithm, Collective, Job
+from topologies.located import read_document, validate
+from workloads.job import MAX_MESSAGE_BYTES, MAX_RANKS, Algorithm, Collective, Job
 
 
-class _JobEntry(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+class JobFile(BaseModel):
+    """A job as users write it, in a file or a request."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     name: str
-    ranks: list[str]
-    collective: Collective = Collective.ALL_REDUCE
-    algorithm: Algorithm = Algorithm.RING
-    message_bytes: int = Field(strict=True)
+    """Unique among the controller's jobs: 1 to 63 letters, digits, '.', '_' or '-', the first a letter or digit."""
+    ranks: Annotated[
+        tuple[str, ...], Field(json_schema_extra={"minItems": 2, "maxItems": MAX_RANKS, "uniqueItems": True})
+    ]
+    """Host of each rank, in ring order; no host twice."""
+    message_bytes: Annotated[
+        int, Field(strict=True, json_schema_extra={"minimum": 1, "maximum": MAX_MESSAGE_BYTES})
+    ]  # fmt: skip
+    """Size of the vector that the collective reduces, in bytes."""
+    collective: Annotated[Collective, WithJsonSchema({"enum": list(Collective)})] = Collective.ALL_REDUCE
+    """The operation that the job repeats."""
+    algorithm: Annotated[Algorithm, WithJsonSchema({"enum": list(Algorithm)})] = Algorithm.RING
+    """How the operation moves its data."""
+
+    def to_job(self) -> Job:
+        """The job.
+
+        Raises
+        ------
+        InputError
+            The values do not make a job (see `Job`).
+        """
+        return Job(self.name, self.ranks, self.message_bytes, self.collective, self.algorithm)
+
+    @classmethod
+    def from_job(cls, job: Job) -> JobFile:
+        return cls(
+            name=job.name,
+            ranks=job.ranks,
+            message_bytes=job.message_bytes,
+            collective=job.collective,
+            algorithm=job.algorithm,
+        )
 
 
 def read_job(path: str | Path) -> Job:
@@ -28,32 +59,10 @@ def read_job(path: str | Path) -> Job:
     Raises
     ------
     InputError
-        The file cannot be read, is not well-formed or breaks a rule; the message names it.
+        The file cannot be read or is no job; the message names file, line and key.
     """
-    return job_from_json(read_document(path), str(path))
-
-
-def job_from_json(data: Any, where: str) -> Job:
-    """Build a job from ``{name, ranks, collective, algorithm, message_bytes}``.
-
-    ``collective`` is ``all-reduce`` and ``algorithm`` ``ring`` where they are left out.
-
-    Parameters
-    ----------
-    data : parsed JSON or YAML
-    where : str
-        Name of the file or request, for messages.
-
-    Raises
-    ------
-    InputError
-        An unknown key, a missing or impossible value.
-    """
+    asked = validate(JobFile, read_document(Path(path)))
     try:
-        entry = _JobEntry.model_validate(data)
-    except ValidationError as error:
-        raise explain(error, where, data) from None
-    try:
-        return Job(entry.name, tuple(entry.ranks), entry.message_bytes, entry.collective, entry.algorithm)
+        return asked.to_job()
     except InputError as error:
-        raise InputError(f"{where}: {error}") from None
+        raise InputError(f"{path}: {error}") from None
