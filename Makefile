@@ -7,8 +7,7 @@ SHELL := /bin/bash
 BIN := .venv/bin
 REPORT ?= report
 AS_ROOT := scripts/as-root.sh
-# Unit tests draw random fabrics: the same ones in every run of a target, others under plain pytest.
-PYTEST := $(BIN)/python -B -m pytest --hypothesis-profile=ci -p no:cacheprovider
+PYTEST := $(BIN)/python -B -m pytest -p no:cacheprovider
 
 help: ## Say what there is to make
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18

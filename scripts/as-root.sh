@@ -17,7 +17,7 @@ fi
 variables=()
 while IFS= read -r name; do
     variables+=("$name=${!name}")
-done < <(compgen -e | grep -E '^(HEDDLE_|DEBIAN_FRONTEND$|CI$|TERM$|COLUMNS$)' || true)
+done < <(compgen -e | grep -E '^(HEDDLE_|HYPOTHESIS_|DEBIAN_FRONTEND$|CI$|TERM$|COLUMNS$)' || true)
 
 status=0
 sudo env ${variables[@]+"${variables[@]}"} "$@" || status=$?

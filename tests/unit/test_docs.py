@@ -1,0 +1,208 @@
+"""What the documentation shows works: commands are run, files are read, tables are compared with the code."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from controller.api import create_app
+from controller.api_models import JobFile
+from controller.client import Client
+from controller.config import Config, load_config
+from controller.testing import FakeService
+from mininet_scenarios.daemon import free_address
+from topologies.fat_tree import fat_tree
+from topologies.files import fabric_from_json, write_fabric
+
+REPOSITORY = Path(__file__).parents[2]
+README = REPOSITORY / "README.md"
+DOCS = REPOSITORY / "docs"
+PAGES = [*sorted(REPOSITORY.glob("*.md")), *sorted(DOCS.glob("*.md"))]
+OPENFLOW, API = "127.0.0.1:6653", "127.0.0.1:8080"
+PATIENCE_S = 60
+
+_BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+_LINK = re.compile(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)")
+_FLAG = re.compile(r"`(--[a-z]+)")
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    return [text for kind, text in _BLOCK.findall(page.read_text()) if kind == language]
+
+
+def commands() -> Iterator[list[str]]:
+    """All commands that the pages show, in their order, without comments."""
+    for page in PAGES:
+        for block in blocks(page, "sh"):
+            for line in block.replace("\\\n", " ").splitlines():
+                if words := shlex.split(line, comments=True):
+                    yield words
+
+
+def commands_of(program: str) -> list[list[str]]:
+    return [list(words) for words in dict.fromkeys(map(tuple, commands())) if words[0] == program]
+
+
+def table(page: Path, first_column: str) -> list[list[str]]:
+    """Rows of the table whose first column has this heading."""
+    lines = iter(page.read_text().splitlines())
+    for line in lines:
+        if line.startswith(f"| {first_column} |"):
+            next(lines)
+            break
+    rows = []
+    for line in lines:
+        if not line.startswith("|"):
+            break
+        rows.append([cell.strip() for cell in line.strip("|").split("|")])
+    assert rows, f"{page.name} has no table of {first_column}"
+    return rows
+
+
+def heddle(*words: str, where: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "heddle.main", *words],
+        cwd=where,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY), **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=PATIENCE_S,
+    )
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the README's files, on free ports and with a fabric of its own."""
+    folder = tmp_path_factory.mktemp("site")
+    (configuration,) = blocks(README, "yaml")
+    for shown in (OPENFLOW, API):
+        assert shown in configuration
+        configuration = configuration.replace(shown, "{}:{}".format(*free_address()))
+    content = yaml.safe_load(configuration)
+    (folder / "heddle.yaml").write_text(yaml.safe_dump({**content, "state_dir": "state"}))
+    (job,) = blocks(README, "json")
+    (folder / "job.json").write_text(job)
+    write_fabric(fat_tree(4, capacity_bps=10e9), folder / "fabric.json")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def api(site: Path) -> Iterator[str]:
+    """Address of the daemon's API; the daemon runs by the README's command and configuration."""
+    words = commands_of("heddle")[0]
+    assert words == ["heddle", "run", "-c", "heddle.yaml"]
+    address = str(load_config(site / "heddle.yaml").api)
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    with (site / "log").open("w") as log:
+        daemon = subprocess.Popen(
+            [sys.executable, "-m", "heddle.main", *words[1:]], cwd=site, env=environment, stderr=log
+        )
+    try:
+        with Client(address) as client:
+            client.wait_healthy(PATIENCE_S)
+        yield address
+    finally:
+        daemon.terminate()
+        daemon.wait(PATIENCE_S)
+
+
+def test_every_command_that_the_pages_show_is_of_a_kind_that_is_tested() -> None:
+    assert {words[0] for words in commands()} <= {"heddle", "curl", "make", "pip"}
+
+
+def test_the_heddle_commands_of_the_pages_work_in_their_order(site: Path, api: str) -> None:
+    for words in commands_of("heddle"):
+        if words[1] in ("run", "emulate"):
+            continue
+        done = heddle(*words[1:], where=site, HEDDLE_API=api)
+        assert done.returncode == 0, f"{words}: {done.stderr}"
+
+
+def test_every_verb_that_asks_the_daemon_is_shown_and_takes_json(site: Path, api: str) -> None:
+    for verb in ("status", "switches", "links", "hosts", "jobs"):
+        assert any(words[1] == verb for words in commands_of("heddle"))
+        assert isinstance(json.loads(heddle(verb, "--json", where=site, HEDDLE_API=api).stdout), dict | list)
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+def test_the_curl_commands_of_the_pages_work(site: Path, api: str, tmp_path: Path) -> None:
+    job = json.loads((site / "job.json").read_text())
+    (tmp_path / "job.json").write_text(json.dumps({**job, "name": "train-2"}))
+    for words in commands_of("curl"):
+        command = [*(word.replace(API, api) for word in words), "--fail-with-body", "--noproxy", "*"]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, f"{words}: {done.stdout}{done.stderr}"
+        json.loads(done.stdout)
+
+
+def test_the_extras_that_the_pages_install_exist() -> None:
+    provided = metadata.metadata("heddle-sdn").get_all("Provides-Extra") or []
+    for words in commands_of("pip"):
+        assert set(re.findall(r"\[(\w+)\]", words[-1])) <= set(provided)
+
+
+def test_the_make_targets_of_the_pages_exist() -> None:
+    for words in commands_of("make"):
+        subprocess.run([*words, "--dry-run"], cwd=REPOSITORY, capture_output=True, check=True)
+
+
+def test_links_between_the_pages_lead_somewhere() -> None:
+    for page in PAGES:
+        for target in _LINK.findall(page.read_text()):
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_the_files_page_shows_a_fabric_and_a_job_that_are_read() -> None:
+    fabric, job = blocks(DOCS / "files.md", "json")
+
+    assert fabric_from_json(json.loads(fabric), "files.md").hosts
+    assert JobFile.model_validate_json(job).to_job()
+
+
+def test_the_table_of_configuration_has_every_key_with_its_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = {key.strip("`"): default.strip("`") for key, default, *_ in table(DOCS / "configuration.md", "key")}
+    defaults = Config().model_dump(mode="json")
+    routing = {f"routing.{key}": value for key, value in defaults.pop("routing").items()}
+
+    assert set(shown) == {*defaults, *routing}
+    for key, value in {**defaults, **routing}.items():
+        if key not in ("state_dir", "fabric"):
+            assert shown[key] == str(value)
+
+
+def test_flags_and_variables_in_the_table_of_configuration_are_those_of_run(tmp_path: Path) -> None:
+    described = heddle("run", "--help", where=tmp_path, COLUMNS="200", TERM="dumb").stdout
+    for row in table(DOCS / "configuration.md", "key"):
+        for word in re.findall(r"`(--\w+|HEDDLE_\w+)`", " ".join(row[3:])):
+            assert word in described
+
+
+def test_the_emulation_page_has_every_flag_and_no_other(tmp_path: Path) -> None:
+    described = heddle("emulate", "--help", where=tmp_path, COLUMNS="200", TERM="dumb").stdout
+    shown = {_FLAG.search(row[0]).group(1) for row in table(DOCS / "emulation.md", "flag")}
+
+    assert shown == set(re.findall(r"--[a-z]+", described)) - {"--help"}
+
+
+def test_the_api_page_has_every_path_and_no_other() -> None:
+    shown = {
+        (method, path.replace("NAME", "{name}"))
+        for row in table(DOCS / "api.md", "request")
+        for method, path in re.findall(r"`?(GET|POST|DELETE) (/[\w/]+)", row[0])
+    }
+    paths: dict[str, dict[str, Any]] = create_app(FakeService()).openapi()["paths"]
+
+    assert shown == {(method.upper(), path) for path, methods in paths.items() for method in methods}
