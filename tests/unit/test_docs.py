@@ -43,11 +43,14 @@ def blocks(page: Path, language: str) -> list[str]:
 
 
 def commands() -> Iterator[list[str]]:
-    """All commands that the pages show, in their order, without comments."""
+    """All commands that the pages show, in their order, without comments and variables."""
     for page in PAGES:
         for block in blocks(page, "sh"):
             for line in block.replace("\\\n", " ").splitlines():
-                if words := shlex.split(line, comments=True):
+                words = shlex.split(line, comments=True)
+                while words and re.match(r"[A-Z_]+=", words[0]):
+                    words.pop(0)
+                if words:
                     yield words
 
 
