@@ -11,6 +11,7 @@ From any thread: `call_soon`, `stop`. In the OpenFlow thread only: everything el
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import importlib
 import importlib.metadata
@@ -248,6 +249,11 @@ class _Door:
             while True:
                 yield self._calls.popleft()
 
+    def close(self) -> None:
+        """Give the sockets back; at the end of the process."""
+        self._knock.close()
+        self._inside.close()
+
     def refuse_all(self) -> None:
         """Answer what came too late."""
         for future, _ in self._take():
@@ -256,6 +262,7 @@ class _Door:
 
 
 _door = _Door()
+atexit.register(_door.close)
 _stopping: Event = Event()
 
 
