@@ -23,6 +23,7 @@ from workloads.collectives import ring_all_reduce_bound_s, ring_all_reduce_bytes
 _PROGRAM = Path(__file__).with_name("mpi_ring.py")
 _POLL_S = 0.01
 _PATIENCE_S = 900.0
+_ABORT = "Abort("
 _ETHERNET, _IP_AND_TCP = 14, 20 + 20 + 12
 _SEGMENT = HOST_MTU - _IP_AND_TCP
 DATA_OVERHEAD = (_ETHERNET + _IP_AND_TCP) / _SEGMENT
@@ -207,7 +208,8 @@ def _watch(
 def _await(process: subprocess.Popen[bytes], path: Path, log: Path) -> None:
     deadline = time.monotonic() + _PATIENCE_S
     while not path.exists():
-        if process.poll() is not None:
+        # A rank that gave up leaves the others spinning, and mpiexec waiting for them.
+        if process.poll() is not None or _ABORT in log.read_text(errors="replace"):
             raise HeddleError(_failure(log))
         if time.monotonic() > deadline:
             raise HeddleError(f"the MPI ranks have not come on for {_PATIENCE_S:g} s; their output is in {log}")
@@ -216,7 +218,8 @@ def _await(process: subprocess.Popen[bytes], path: Path, log: Path) -> None:
 
 def _failure(log: Path) -> str:
     lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
-    return f"MPI failed, its output is in {log}: {lines[-1] if lines else 'it said nothing'}"
+    words = next((line for line in lines if _ABORT in line), lines[-1] if lines else "it said nothing")
+    return f"MPI failed, its output is in {log}: {words}"
 
 
 def _result(

@@ -13,6 +13,7 @@ from mininet_scenarios.all_reduce import SizeResult, Sweep, run_all_reduce
 from mininet_scenarios.cluster import Cluster
 from mininet_scenarios.daemon import Daemon, free_address
 from mininet_scenarios.link_efficiency import link_efficiency
+from mininet_scenarios.reachability import await_reachable
 from topologies.errors import InputError
 from topologies.fabric import Fabric, LinkId, NodeKind
 from topologies.fat_tree import fat_tree
@@ -195,6 +196,7 @@ class FirstLight:
             client.submit_job(Job(_JOB, ranks, max(sweep.sizes_bytes)))
             share = client.wait_job(_JOB, JobState.ACTIVE, _ACTIVE_PATIENCE_S).share
             plan = _planned(client)
+        await_reachable(self._cluster, ranks)
         results = run_all_reduce(
             self._cluster, ranks, sweep, directory / "mpi.log", lambda now: self._tell(f"{routing}: {now}")
         )
