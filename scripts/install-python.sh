@@ -20,12 +20,13 @@ pip=(.venv/bin/python -m pip)
 
 echo "installing Python packages into .venv (a minute or two the first time)"
 # Ryu's source distribution builds with an old setuptools only, so its wheel is made apart. pip 25.3 and later has an
-# option for that; for earlier ones the build environment obeys PIP_CONSTRAINT.
+# option for that; for earlier ones the build environment obeys PIP_CONSTRAINT, and those before 23.1 must be told to make
+# a build environment at all.
 wheel=(wheel --quiet --no-deps --constraint constraints.txt --wheel-dir .venv/wheels)
 if "${pip[@]}" wheel --help | grep -q -- --build-constraint; then
     "${pip[@]}" "${wheel[@]}" --build-constraint build-constraints.txt ryu
 else
-    PIP_CONSTRAINT=$PWD/build-constraints.txt "${pip[@]}" "${wheel[@]}" ryu
+    PIP_CONSTRAINT=$PWD/build-constraints.txt "${pip[@]}" "${wheel[@]}" --use-pep517 ryu
 fi
 "${pip[@]}" install --quiet --constraint constraints.txt --find-links .venv/wheels --editable '.[ryu,emulation,dev]'
 echo "$wanted" >"$stamp"
