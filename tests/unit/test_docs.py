@@ -209,3 +209,16 @@ def test_the_api_page_has_every_path_and_no_other() -> None:
     paths: dict[str, dict[str, Any]] = create_app(FakeService()).openapi()["paths"]
 
     assert shown == {(method.upper(), path) for path, methods in paths.items() for method in methods}
+
+
+def test_the_architecture_page_names_every_module_of_the_controller_and_no_other() -> None:
+    shown = {name for row in table(DOCS / "architecture.md", "module") for name in re.findall(r"`(\w+\.py)`", row[0])}
+    modules = {path.name for path in (REPOSITORY / "controller").glob("*.py")} - {"__init__.py", "testing.py"}
+
+    assert shown == modules
+
+
+def test_the_architecture_page_names_every_folder_of_code() -> None:
+    shown = {name for row in table(DOCS / "architecture.md", "folder") for name in re.findall(r"`(\w+)/`", row[0])}
+
+    assert shown >= {path.parent.name for path in REPOSITORY.glob("*/__init__.py")}
