@@ -16,7 +16,13 @@ from mininet_scenarios.rundir import ROOT, machine_lock
 from topologies.errors import HeddleError
 
 _SETTINGS = Path("/proc/sys/net/core")
-_WANTED = {"wmem_max": 64 << 20, "wmem_default": 64 << 20, "rmem_max": 16 << 20, "rmem_default": 16 << 20}
+SEND_BUFFER_BYTES = 64 << 20
+_WANTED = {
+    "wmem_max": SEND_BUFFER_BYTES,
+    "wmem_default": SEND_BUFFER_BYTES,
+    "rmem_max": 16 << 20,
+    "rmem_default": 16 << 20,
+}
 _LOCK = "buffers"
 
 

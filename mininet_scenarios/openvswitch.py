@@ -7,13 +7,14 @@ one machine to the next.
 
 from __future__ import annotations
 
+import re
 import subprocess
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mininet_scenarios.buffers import raised_buffers
+from mininet_scenarios.buffers import SEND_BUFFER_BYTES, raised_buffers
 from mininet_scenarios.requirements import OVS_SCHEMA, program
 from mininet_scenarios.rundir import RunDirectory
 from topologies.errors import HeddleError
@@ -23,6 +24,8 @@ _COMMAND_PATIENCE_S = 60
 # Reconnecting after at most a second, and noticing a dead daemon after five, keeps experiments short.
 _MAX_BACKOFF_MS = 1000
 _INACTIVITY_PROBE_MS = 5000
+# To a locally administered address, with the Ethernet type that IEEE 802 keeps for experiments.
+_HARMLESS_FRAME = bytes.fromhex("02000000000102000000000288b5").ljust(60, b"\0")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +80,7 @@ class OpenVSwitch:
             self._spawn("ovs-vswitchd", self.database, namespace=self._run.namespace)
             self._await(self._path / "ovs-vswitchd.ctl", "ovs-vswitchd")
             self.configure(_bridge_commands(bridges, self))
+            self._open_send_socket(bridges)
 
     def configure(self, commands: Iterable[Sequence[str]]) -> str:
         """Run ``ovs-vsctl`` commands, all in one call: each call reads the whole database anew."""
@@ -98,6 +102,34 @@ class OpenVSwitch:
     def process_ids(self) -> tuple[int, ...]:
         """Process ids of the two daemons."""
         return tuple(process.pid for process in self._processes)
+
+    def _open_send_socket(self, bridges: Sequence[Bridge]) -> None:
+        """Have the switch send one packet now, and see that every packet socket got its large buffer.
+
+        The one socket through which all ports send is opened by the first packet, not at the start: opened
+        later it would have the usual 212,992 bytes, and drop packets of all links where no counter shows it.
+        """
+        bridge = next((bridge for bridge in bridges if bridge.ports), None)
+        if bridge is None:
+            return
+        packet = f"in_port=controller,packet={_HARMLESS_FRAME.hex()},actions=output:{min(bridge.ports)}"
+        self._call("ovs-ofctl", "-O", "OpenFlow13", "packet-out", self.management_socket(bridge.name), packet)
+        ports = sum(len(each.ports) for each in bridges)
+        deadline = time.monotonic() + _START_PATIENCE_S
+        while len(sizes := self.send_buffers()) <= ports:
+            if time.monotonic() > deadline:
+                raise HeddleError(f"ovs-vswitchd has not opened its send socket{self._last_words('ovs-vswitchd')}")
+            time.sleep(0.01)
+        if min(sizes) < SEND_BUFFER_BYTES:
+            raise HeddleError(
+                f"a socket of ovs-vswitchd can hold {min(sizes)} bytes instead of {SEND_BUFFER_BYTES}, "
+                "which would lose packets of idle links; does another program set net.core.wmem_default?"
+            )
+
+    def send_buffers(self) -> tuple[int, ...]:
+        """Send buffer of each packet socket of the switch, in bytes: one a port, and the one that sends."""
+        said = self._call("ip", "netns", "exec", self._run.namespace, program("ss"), "-0", "-a", "-m")
+        return tuple(map(int, re.findall(r"skmem:\([^)]*\btb(\d+)", said)))
 
     def _spawn(self, name: str, *arguments: str, namespace: str | None = None) -> None:
         prefix = [program("ip"), "netns", "exec", namespace] if namespace else []

@@ -24,6 +24,7 @@ _PACKAGES = {
     "ethtool": "ethtool",
     "ip": "iproute2",
     "tc": "iproute2",
+    "ss": "iproute2",
     "unshare": "util-linux",
     "nsenter": "util-linux",
     "mount": "mount",
