@@ -462,6 +462,9 @@ class Core:
     def _remove(self, name: str) -> JobStatus:
         status = self._jobs.remove(name)
         self._events.note("job-removed", f"job {name} is on its way out")
+        if self._plan is None or all(path.job != name for path in self._plan.paths):
+            # No switch has, or is about to get, a rule for it.
+            self._jobs.forget(name)
         if self._settled:
             self._ask_for_plan()
         self._publish_statuses()

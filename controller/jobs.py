@@ -75,6 +75,10 @@ class JobTable:
         self._jobs[name] = replace(self._jobs[name], state=JobState.REMOVING, reason="", share=None)
         return self._jobs[name]
 
+    def forget(self, name: str) -> None:
+        """A job on its way out has no rules left."""
+        self._jobs.pop(name, None)
+
     def planned(self, jobs: Sequence[Job], answer: PlanAnswer, moved: AbstractSet[str]) -> None:
         """A plan for these jobs is about to be installed; an active job that did not move stays active."""
         for job in jobs:

@@ -393,3 +393,10 @@ def test_a_rule_that_stays_is_never_sent_again(world: World) -> None:
     touched = [operation.flow for _, operation in world.log if hasattr(operation, "flow")]
     assert touched
     assert all(isinstance(flow, FlowRule) and flow.table in (Table.CLASSIFY, Table.TRANSIT) for flow in touched)
+
+
+def test_a_job_without_rules_is_gone_at_once(world: World) -> None:
+    world.core.submit_job(ring("r", "h1", "h5"))
+    assert world.core.jobs()[0].state is JobState.PLANNING
+    world.core.remove_job("r")
+    assert world.core.jobs() == ()
