@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 
 from controller.client import Client
@@ -176,19 +178,27 @@ class FirstLight:
             self._number += 1
             name = f"{self._number:02d}-{routing}"
             self._cluster.forget_rules()
+            # State goes with the cluster: a daemon that found an earlier run's would still have its job.
             daemon = Daemon(
-                self._directory / name, self.fabric, self._openflow, routing.default, self._cluster.run.environment
+                self._cluster.run.path / name,
+                self.fabric,
+                self._openflow,
+                routing.default,
+                self._cluster.run.environment,
             )
-            with daemon:
-                self._tell(f"{routing}: the daemon discovers the fabric")
-                daemon.wait_ready(lambda waiting, routing=routing: self._tell(f"{routing}: {waiting}"))  # type: ignore[misc]
-                if efficiency is None:
-                    self._tell("one TCP flow alone on the fabric")
-                    efficiency = link_efficiency(self._cluster, *_far_apart(self.fabric))
-                runs.append(self._run(routing, ranks, sweep, daemon.client, self._directory / name))
+            try:
+                with daemon:
+                    self._tell(f"{routing}: the daemon discovers the fabric")
+                    daemon.wait_ready(partial(self._tell_of, routing))
+                    if efficiency is None:
+                        self._tell("one TCP flow alone on the fabric")
+                        efficiency = link_efficiency(self._cluster, *_far_apart(self.fabric))
+                    runs.append(self._run(routing, ranks, sweep, daemon.client, self._directory / f"{name}-mpi.log"))
+            finally:
+                shutil.copyfile(daemon.log, self._directory / f"{name}-daemon.log")
         return Comparison(self.fabric, seed, ranks, efficiency or 0.0, tuple(runs))
 
-    def _run(self, routing: Routing, ranks: tuple[str, ...], sweep: Sweep, client: Client, directory: Path) -> Run:
+    def _run(self, routing: Routing, ranks: tuple[str, ...], sweep: Sweep, client: Client, log: Path) -> Run:
         plan: tuple[PlannedPair, ...] = ()
         share = None
         if routing is Routing.OPTIMISED:
@@ -197,10 +207,11 @@ class FirstLight:
             share = client.wait_job(_JOB, JobState.ACTIVE, _ACTIVE_PATIENCE_S).share
             plan = _planned(client)
         await_reachable(self._cluster, ranks)
-        results = run_all_reduce(
-            self._cluster, ranks, sweep, directory / "mpi.log", lambda now: self._tell(f"{routing}: {now}")
-        )
+        results = run_all_reduce(self._cluster, ranks, sweep, log, partial(self._tell_of, routing))
         return Run(routing, results, plan, share)
+
+    def _tell_of(self, routing: Routing, now: str) -> None:
+        self._tell(f"{routing}: {now}")
 
 
 def _planned(client: Client) -> tuple[PlannedPair, ...]:
