@@ -21,8 +21,9 @@ test: system lint ## Run all tests but the long ones (root)
 unit: python ## Run the tests that need no root and nothing outside .venv
 	@$(PYTEST) tests/unit
 
-acceptance: system python ## Run the long measurements: seeds 1 to 5, then the long tests (root)
+acceptance: system python ## Run the long measurements: seeds 1 to 5, discovery, many kills (root)
 	@$(AS_ROOT) $(BIN)/heddle emulate --seeds 1-5 --report $(REPORT)
+	@for framework in ryu os-ken; do $(AS_ROOT) $(BIN)/python -m benchmarks.discovery --framework $$framework || exit; done
 	@$(AS_ROOT) $(PYTEST) -m acceptance
 
 lint: python ## Check style, types and the layering of folders

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import random
 import re
 import signal
 from collections import Counter
 from itertools import pairwise
 
 import httpx
+import pytest
 
 from controller.service import JobState
 from topologies.fabric import LinkId
@@ -152,6 +154,33 @@ def test_a_killed_daemon_stops_no_traffic_and_finds_its_plan_again(rig, wait_unt
     assert {(path.source, path.target, path.label, path.links) for path in rig.client.plan().paths} == paths
     rig.client.delete_job("r3")
     rig.client.wait_gone("r3", 60)
+
+
+@pytest.mark.acceptance
+@pytest.mark.timeout(1800)
+def test_twenty_kills_at_any_moment_lose_no_packet(rig, wait_until) -> None:
+    moments = random.Random(1)
+    ping = rig.cluster.start_in("h2", "ping", "-n", "-q", "-i", "0.01", rig.fabric.node_by_id["h16"].ip, stdout=-1)
+    for number in range(20):
+        before = rig.cluster.counters().sent_packets
+        # From the first handshakes, over discovery, to a job half installed.
+        packets = moments.randint(1, 600)
+        wait_until(lambda before=before, packets=packets: grown(rig, before, "h2") >= packets, "the moment to kill")
+        rig.daemon.kill()
+        rig.daemon.start()
+        rig.client.wait_healthy(60)
+        if number % 3 == 0:
+            rig.daemon.wait_ready()
+            rig.client.submit_job(ring(f"k{number}", "h1", "h5", "h9", "h13"))
+    rig.daemon.wait_ready()
+    ping.send_signal(signal.SIGINT)
+    output = ping.communicate(timeout=60)[0].decode()
+    sent, received = map(int, re.search(r"(\d+) packets transmitted, (\d+) received", output).groups())
+    assert sent - received <= 1, output
+    for job in rig.client.jobs():
+        rig.client.wait_job(job.name, JobState.ACTIVE, 60)
+        rig.client.delete_job(job.name)
+        rig.client.wait_gone(job.name, 60)
 
 
 def grown(rig, before, host: str) -> int:
