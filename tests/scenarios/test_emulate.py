@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from mininet_scenarios.rundir import existing
+from mininet_scenarios.rundir import RunDirectory, existing
 
 pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="needs root; run 'make test'"),
@@ -28,6 +28,14 @@ def wait_until(condition: Callable[[], object], what: str, timeout_s: float = 12
     while not condition():
         assert time.monotonic() < deadline, f"waited in vain: {what}"
         time.sleep(0.05)
+
+
+def runs_of(pid: int) -> list[RunDirectory]:
+    return [run for run in existing() if (owner := run.owner()) is not None and owner.pid == pid]
+
+
+def has_daemon(pid: int) -> bool:
+    return any((run.path / "01-shortest" / "daemon.log").exists() for run in runs_of(pid))
 
 
 @pytest.fixture(name="foreign")
@@ -74,7 +82,7 @@ def test_an_interrupted_run_takes_everything_down(tmp_path: Path, foreign: str, 
     run = subprocess.Popen(
         [*HEDDLE, "emulate", "--report", str(tmp_path)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
-    wait_until(lambda: (tmp_path / "01-shortest" / "daemon.log").exists(), "the daemon was started")
+    wait_until(lambda: has_daemon(run.pid), "the daemon was started")
     run.send_signal(ending)
     assert run.wait(120) == 130
     assert {run.tag for run in existing()} <= known
@@ -86,8 +94,8 @@ def test_what_a_killed_run_left_is_cleared_away_and_nothing_else(tmp_path: Path,
     run = subprocess.Popen(
         [*HEDDLE, "emulate", "--report", str(tmp_path)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
-    wait_until(lambda: (tmp_path / "01-shortest" / "daemon.log").exists(), "the daemon was started")
-    (left,) = [found for found in existing() if (owner := found.owner()) is not None and owner.pid == run.pid]
+    wait_until(lambda: has_daemon(run.pid), "the daemon was started")
+    (left,) = runs_of(run.pid)
     run.kill()
     run.wait()
     assert left.processes()
