@@ -20,6 +20,7 @@ from topologies.errors import HeddleError, InputError
 from topologies.fabric import Fabric, LinkId, NodeKind
 
 _HOST_PREFIX = 8
+_ARP_ATTEMPTS = 10
 # Loss-based congestion control with windows that outlive a pause: a collective is a series of bursts, and
 # the machine's default (BBR, say) probes for bandwidth anew and paces below what the link gives.
 _TCP_SETTINGS = {
@@ -223,7 +224,9 @@ class Cluster:
             f"ip addr add {self.fabric.node_by_id[host].ip}/{_HOST_PREFIX} dev {device} && "
             f"ethtool -K {device} tx off tso off gso off gro off >/dev/null && "
             f"printf '%s\\n' {' '.join(repr(line) for line in wiring.shape(link, self.shaping))} | tc -batch - && "
-            f"ip link set {device} up"
+            f"ip link set {device} up && for kind in mcast ucast; do "
+            # Three attempts in three seconds are few on a machine that is busy starting ranks: MPI gives up at once.
+            f"echo {_ARP_ATTEMPTS} > /proc/sys/net/ipv4/neigh/{device}/${{kind}}_solicit; done"
         )
         _run(self.enter(host, "sh", "-c", script), self.run)
 
