@@ -37,7 +37,8 @@ def await_reachable(cluster: Cluster, hosts: Sequence[str], patience_s: float = 
 
 def _ping(cluster: Cluster, host: str, others: Sequence[str]) -> subprocess.Popen[bytes]:
     addresses = " ".join(cluster.fabric.node_by_id[other].ip or "" for other in others)
-    script = f"for ip in {addresses}; do (ping -n -q -c 1 -W {_ONE_PING_S} $ip >/dev/null || echo $ip) & done; wait"
+    # One after another: every first packet of a pair goes through the switches' slow path, several times.
+    script = f"for ip in {addresses}; do ping -n -q -c 1 -W {_ONE_PING_S} $ip >/dev/null || echo $ip; done"
     return cluster.start_in(host, "sh", "-c", script, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
 
 
