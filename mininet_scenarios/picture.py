@@ -143,7 +143,7 @@ def _draw_bars(axis: Axes, bars: Sequence[Bars], sizes: Sequence[str], bound_bps
             left, [value / 1e6 for value in bar.busbw_bps], width * 0.92,
             label=bar.title, color=BAR_COLOURS[place % len(BAR_COLOURS)],
         )  # fmt: skip
-        axis.bar_label(drawn, fmt="%.1f", fontsize=9, padding=2)
+        axis.bar_label(drawn, fmt="%.1f", fontsize=9, label_type="center", color="white", fontweight="bold")
     axis.axhline(bound_bps / 1e6, color=INK, linewidth=1.2, linestyle=(0, (5, 3)))
     axis.annotate(
         f"bound {bound_bps / 1e6:g} Mbit/s", (1.0, bound_bps / 1e6), xycoords=("axes fraction", "data"),
@@ -153,6 +153,6 @@ def _draw_bars(axis: Axes, bars: Sequence[Bars], sizes: Sequence[str], bound_bps
     axis.set_xlabel("message size")
     axis.set_ylabel("bus bandwidth, Mbit/s")
     axis.set_title("Ring all-reduce: what each routing delivered", fontsize=13, fontweight="bold", loc="left")
-    axis.set_ylim(0, bound_bps / 1e6 * 1.18)
+    axis.set_ylim(0, bound_bps / 1e6 * 1.2)
     axis.spines[["top", "right"]].set_visible(False)
     axis.legend(frameon=False, ncols=len(bars), loc="upper left", bbox_to_anchor=(0.45, 1.12))

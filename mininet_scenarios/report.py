@@ -93,6 +93,7 @@ def _size_json(fabric: Fabric, result: SizeResult) -> dict[str, Any]:
         "busbw_gb_per_s": timing.busbw_bytes_per_s / 1e9,
         "wrong": result.wrong,
         "sent_bytes": list(result.sent_bytes),
+        "received_bytes": list(result.received_bytes),
         "expected_bytes": result.expected_bytes,
         "worst_link_flows": worst_link_flows(fabric, result),
         "cores_used": used,

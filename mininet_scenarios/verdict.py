@@ -42,7 +42,8 @@ def _checks(comparison: Comparison) -> Iterator[Check]:
     yield Check(
         "host interfaces account for the data",
         least >= 1 - BYTES_TOLERANCE and most <= 1 + BYTES_TOLERANCE,
-        f"{least:.3f} to {most:.3f} of data, headers ({DATA_OVERHEAD:.2%}) and acknowledgements ({ACK_OVERHEAD:.2%})",
+        f"received {least:.3f} to {most:.3f} of data, headers ({DATA_OVERHEAD:.2%}) and acknowledgements "
+        f"({ACK_OVERHEAD:.2%}); up to {max(result.sent_again for _, result in everything):.1%} of what was sent got lost",
     )
     timings = [result.timing for _, result in everything]
     closest = min(timing.fastest_s / timing.bound_s for timing in timings)
