@@ -31,11 +31,13 @@ class Shaping:
         What may leave at once after a pause; every time measured over the link is short by that much at
         most. One frame is the least; a ring all-reduce reached 0.98 of its bound with one and with two.
     queue_bytes : int
-        What may wait. Unbounded, HTB lets 1,000 packets wait: 7 s of a 10 Mbit/s link.
+        What may wait. Unbounded, HTB lets 1,000 packets wait: 7 s of a 10 Mbit/s link. Too short, it starves
+        the routings that are compared with: where four flows share a link, ranks sent up to 11 % again with
+        room for 10 frames and 3 % with 30, and shortest-path routing came from 0.21 to 0.23 of the bound.
     """
 
     burst_bytes: int = _FRAME_BYTES
-    queue_bytes: int = 10 * _FRAME_BYTES
+    queue_bytes: int = 30 * _FRAME_BYTES
 
 
 def interface(end: LinkId) -> str:
