@@ -54,6 +54,8 @@ SETTLE_S = 2.0
 """The first plan waits until nothing new was found for this long, or all that was declared is there."""
 RETRY_S = 1.0
 """Wait before a failed installation is planned anew."""
+REPLAN_S = 10.0
+"""Wait before the planner is asked again after it failed."""
 QUARANTINE_S = 10.0
 """Time for which a label that was given up is not used again."""
 
@@ -376,6 +378,7 @@ class Core:
         if isinstance(answer, HeddleError):
             self._events.note("plan-failed", f"no new plan, the rules in force stay: {answer}")
             self._jobs.failed(request.jobs, str(answer))
+            self._retry_s = self._runtime.now_s() + REPLAN_S
             return
         for name, reason in answer.failures.items():
             self._events.note("job-unplanned", f"job {name} takes default routing: {reason}")

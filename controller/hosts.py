@@ -53,7 +53,7 @@ class HostTable:
 
     def restore(self, ip: str, mac: str, at: PortId) -> None:
         """Take a host over from an earlier run; the declaration wins."""
-        if ip not in self._by_ip and len(self._by_ip) < MAX_HOSTS:
+        if ip not in self._by_ip and self._of_mac(mac) is None and len(self._by_ip) < MAX_HOSTS:
             self._by_ip[ip] = Host(self._name(mac, ip), ip, mac, at, "arp")
 
     def arp_arrived(self, at: PortId, arp: Arp, now_s: float, *, old_place_lost: bool) -> list[Change]:
@@ -93,6 +93,11 @@ class HostTable:
     def _learn(self, at: PortId, arp: Arp, now_s: float) -> list[Change]:
         if len(self._by_ip) >= MAX_HOSTS or sum(host.at == at for host in self) >= MAX_HOSTS_PER_PORT:
             return [Change(False, "host-refused", f"no room for another host at {_place(at)}: {arp.sender_ip}")]
+        other = self._of_mac(arp.sender_mac)
+        if other is not None:
+            return [
+                Change(False, "host-conflict", f"{other.name} at {_place(at)} claims {arp.sender_ip} beside {other.ip}")
+            ]
         name = self._name(arp.sender_mac, arp.sender_ip)
         self._by_ip[arp.sender_ip] = Host(name, arp.sender_ip, arp.sender_mac, at, "arp", now_s)
         return [Change(False, "host-seen", f"host {name} is at {_place(at)}")]
@@ -108,6 +113,10 @@ class HostTable:
     def find(self, ip: str) -> Host | None:
         """The host that has an address."""
         return self._by_ip.get(ip)
+
+    def _of_mac(self, mac: str) -> Host | None:
+        """The host that has a MAC: one host has one address here."""
+        return next((host for host in self if host.mac == mac), None)
 
     def _name(self, mac: str, ip: str) -> str:
         return self._names.get(mac) or self._names.get(ip) or f"h-{ip}"

@@ -121,7 +121,7 @@ class Installer:
 
     def _carry_out(self, stage: Stage) -> list[str]:
         """One stage on all its switches at once: it ends when each has answered its barrier."""
-        errors: list[str] = []
+        errors = [f"{name}: it is disconnected" for name in stage.operations if name not in self._switches]
 
         def on(name: str, operations: Sequence[Operation]) -> None:
             try:

@@ -20,6 +20,9 @@ from topologies.files import write_fabric
 
 READY_S = 60.0
 _STOP_S = 15.0
+_FOR_OTHER_DAEMONS = frozenset(
+    {"HEDDLE_CONFIG", "HEDDLE_OPENFLOW", "HEDDLE_API", "HEDDLE_STATE", "HEDDLE_FABRIC", "HEDDLE_ROUTING"}
+)
 
 
 def free_address() -> tuple[str, int]:
@@ -59,7 +62,9 @@ class Daemon:
         self._fabric = fabric
         self._openflow = openflow
         self._default = default
-        self._environment = dict(environment if environment is not None else os.environ)
+        inherited = environment if environment is not None else os.environ
+        # What the user set for a daemon of their own must not reach this one: it would win over its file.
+        self._environment = {name: value for name, value in inherited.items() if name not in _FOR_OTHER_DAEMONS}
         self._api = free_address()
         self._process: subprocess.Popen[bytes] | None = None
         self.client = Client(f"http://{self._api[0]}:{self._api[1]}")

@@ -124,3 +124,12 @@ def test_a_host_that_answers_keeps_its_port() -> None:
         table.arp_arrived(
             P1, Arp(ARP_REPLY, "02:00:00:00:00:01", "10.0.0.1", NOBODY, "10.0.0.9"), second + 0.5, old_place_lost=False
         )
+
+
+def test_a_host_that_claims_a_second_address_keeps_its_first_alone() -> None:
+    table = HostTable(fat_tree(4, capacity_bps=1e7))
+    arp = request("10.9.9.9", "02:00:0a:00:00:02", "10.0.0.3")
+    assert kinds(table.arp_arrived(PortId(0x10001, 1), arp, 1.0, old_place_lost=False)) == ["host-conflict"]
+    assert table.find("10.9.9.9") is None
+    table.restore("10.9.9.9", "02:00:0a:00:00:02", P1)
+    assert table.find("10.9.9.9") is None
