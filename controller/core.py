@@ -158,6 +158,7 @@ class Core:
             refused = self._installer.add_missing(name, self._first_rules(name, switch.dpid))
         except HeddleError as error:
             self._events.note("switch-silent", f"switch {name} did not take its first rules: {error}")
+            self._runtime.spawn(lambda: self._welcome_again(switch, name, ports))
             return
         for sentence in refused:
             self._events.note("rule-refused", f"switch {name} refused a rule: {sentence}")
@@ -172,6 +173,11 @@ class Core:
             # The fabric may be as before, but this switch may lack rules.
             self._request = None
             self._ask_for_plan()
+
+    def _welcome_again(self, switch: Switch, name: str, ports: Sequence[Port]) -> None:
+        self._runtime.sleep(RETRY_S)
+        if self._switches.get(switch.dpid) is switch:
+            self._welcome(switch, name, ports)
 
     def _first_rules(self, name: str, dpid: int) -> SwitchRules:
         """What a switch needs before anything is known of its ports: LLDP comes up, the rest is dropped."""

@@ -16,6 +16,7 @@ from solver.routing import Objective, Path
 from solver.share import PairPlan, plan_pairs
 from topologies.errors import InputError
 from topologies.fabric import Fabric
+from topologies.shortest import distances
 from workloads.collectives import job_pairs
 from workloads.job import Job
 
@@ -96,15 +97,28 @@ def make_plan(request: PlanRequest) -> PlanAnswer:
         except InputError as error:
             failures[job.name] = str(error)
     plan = _keep(request, pairs_of)
-    if plan is None and pairs_of:
+    if plan is None:
+        failures |= _cut_off(_reachable(request), pairs_of)
+        pairs_of = {job: pairs for job, pairs in pairs_of.items() if job not in failures}
         try:
-            plan = _solve(request, pairs_of)
+            plan = _solve(request, pairs_of) if pairs_of else None
         except (SolverError, InputError) as error:
-            failures.update(dict.fromkeys(pairs_of, str(error)))
+            failures |= dict.fromkeys(pairs_of, str(error))
     paths = [LabelledPath(path.source, path.target, path.links, path.label) for path in plan.paths] if plan else []
     rules = compile_rules(request.fabric, default=request.default, paths=paths, edge_ports=request.edge_ports)
     verify(request.fabric, rules, paths)
     return PlanAnswer(request.fabric, request.edge_ports, rules, plan, failures, time.perf_counter() - started)
+
+
+def _cut_off(fabric: Fabric, pairs_of: Mapping[str, Sequence[tuple[str, str]]]) -> dict[str, str]:
+    """Jobs with a pair that no path connects, and the reason."""
+    towards = {target: distances(fabric, target) for pairs in pairs_of.values() for _, target in pairs}
+    return {
+        job: f"no path that takes new rules leads from {source} to {target}"
+        for job, pairs in pairs_of.items()
+        for source, target in pairs
+        if source not in towards[target]
+    }
 
 
 def _keep(request: PlanRequest, pairs_of: Mapping[str, Sequence[tuple[str, str]]]) -> PlanStatus | None:

@@ -400,3 +400,15 @@ def test_a_job_without_rules_is_gone_at_once(world: World) -> None:
     assert world.core.jobs()[0].state is JobState.PLANNING
     world.core.remove_job("r")
     assert world.core.jobs() == ()
+
+
+def test_a_job_behind_a_switch_that_takes_no_rules_fails_alone(world: World) -> None:
+    world.up()
+    world.core.switch_down(FABRIC.node_by_id["e0-0"].dpid, "closed")
+    world.core.submit_job(ring("behind", "h1", "h5"))
+    world.core.submit_job(ring("free", "h9", "h13"))
+    world.run(1)
+    states = {status.job.name: status for status in world.core.jobs()}
+    assert states["behind"].state is JobState.FAILED
+    assert "h1" in states["behind"].reason
+    assert states["free"].state is JobState.ACTIVE
