@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -39,6 +42,10 @@ _ENVIRONMENT = {
     "UCX_WARN_UNUSED_ENV_VARS": "n",
     "OPENBLAS_NUM_THREADS": "1",
 }
+
+
+class StartFailed(HeddleError):
+    """MPI gave up before the first all-reduce: a rank did not reach another. Nothing was measured yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,11 +153,16 @@ def run_all_reduce(
             ]
             if process.wait(_PATIENCE_S):
                 raise HeddleError(_failure(log))
+        except HeddleError as error:
+            if (directory / "0-before.ready").exists():
+                raise
+            raise StartFailed(str(error)) from error
         except subprocess.TimeoutExpired as error:
             raise HeddleError(f"the MPI ranks do not end; their output is in {log}") from error
         finally:
             process.kill()
             process.wait()
+            _end_ranks(cluster)
     results = json.loads((directory / "results.json").read_text())
     rate_bps = min(cluster.fabric.access_link(rank).capacity_bps or 0.0 for rank in ranks)
     return tuple(
@@ -213,6 +225,15 @@ def _watch(
     after, elapsed_s, idle = cluster.counters(), time.monotonic() - start_s, CpuTime.now().idle_share_since(cpu)
     (directory / f"{number}-after.go").touch()
     return _Reading(before, after, elapsed_s, idle)
+
+
+def _end_ranks(cluster: Cluster) -> None:
+    """End what mpiexec left: ranks that lost a peer spin for ever."""
+    for pid in cluster.run.processes():
+        with contextlib.suppress(OSError):
+            command = Path(f"/proc/{pid}/cmdline").read_bytes()
+            if _PROGRAM.name.encode() in command or b"hydra" in command:
+                os.kill(pid, signal.SIGKILL)
 
 
 def _await(process: subprocess.Popen[bytes], path: Path, log: Path) -> None:
