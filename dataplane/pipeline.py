@@ -33,6 +33,16 @@ from topologies.errors import HeddleError
 
 _FIELDS = tuple(field.name for field in fields(Match))
 
+_PREREQUISITES = {
+    "ipv4_src": ETH_TYPE_IPV4,
+    "ipv4_dst": ETH_TYPE_IPV4,
+    "arp_spa": ETH_TYPE_ARP,
+    "arp_sha": ETH_TYPE_ARP,
+    "arp_tpa": ETH_TYPE_ARP,
+    "mpls_label": ETH_TYPE_MPLS,
+}
+"""Ethernet type without which a field must not be matched on (OpenFlow 1.3.5, section 7.2.3)."""
+
 
 class RuleError(HeddleError):
     """Rules that a switch would refuse, or whose meaning it may choose; the message names switch and rule."""
@@ -124,7 +134,8 @@ class SwitchPipeline:
     Raises
     ------
     RuleError
-        Two rules with one priority can match one packet, or a rule names a group or meter that is not there.
+        Two rules with one priority can match one packet, a rule names a group or meter that is not there, or it
+        matches on a field without the Ethernet type that has it.
     """
 
     def __init__(self, name: str, rules: SwitchRules) -> None:
@@ -155,6 +166,9 @@ class SwitchPipeline:
                 raise RuleError(f"{self._name} has no group {action.group_id:#x}, which {rule} names")
         if rule.goto is not None and rule.goto <= rule.table:
             raise RuleError(f"{self._name} has a rule that goes back to an earlier table: {rule}")
+        for name, eth_type in _PREREQUISITES.items():
+            if getattr(rule.match, name) is not None and rule.match.eth_type != eth_type:
+                raise RuleError(f"{self._name} refuses {rule}: {name} needs eth_type=0x{eth_type:04x}")
 
     def fields_seen(self, in_port: int) -> frozenset[str]:
         """Match fields that can decide over packets that come in by a port."""
@@ -170,6 +184,26 @@ class SwitchPipeline:
                         reached.add(rule.goto)
                         tables.append(rule.goto)
         return frozenset(seen)
+
+    def admitting(self) -> Iterator[FlowRule]:
+        """Rules of the guard table that let packets past it, other than to the controller."""
+        for shape in self._tables[Table.GUARD]:
+            for rule in shape.rules.values():
+                if rule.goto is not None or any(action != Output(PORT_CONTROLLER) for action in rule.actions):
+                    yield rule
+
+    def decided_by(self, packet: Packet, in_port: int) -> str:
+        """The last rule that a packet meets, in words."""
+        table = Table.GUARD
+        while True:
+            rule = self._lookup(table, _headers(packet, in_port))
+            if rule is None:
+                return f"the {table.name.lower()} table, which has no rule for it"
+            if rule.goto is None:
+                return str(rule)
+            # Groups work on copies, so every choice leaves the packet alike.
+            packet = self._apply(rule.actions, packet, in_port, frozenset())[0][1]
+            table = rule.goto
 
     def process(
         self, packet: Packet, in_port: int, dead_ports: AbstractSet[int] = frozenset()

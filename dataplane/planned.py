@@ -95,5 +95,7 @@ def check_path(fabric: Fabric, path: LabelledPath) -> None:
     if at != path.target or len(path.links) < 2:
         raise InputError(f"the path {path.source} → {path.target} ends at {at}")
     for host in (path.source, path.target):
-        if fabric.node_by_id[host].ip is None:
-            raise InputError(f"the path {path.source} → {path.target} needs an address of {host}; declare its ip")
+        node = fabric.node_by_id[host]
+        if node.ip is None or node.mac is None:
+            missing = "ip" if node.ip is None else "mac"
+            raise InputError(f"the path {path.source} → {path.target} needs the {missing} of {host}; declare it")

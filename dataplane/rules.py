@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from enum import IntEnum
 from typing import TypeAlias
 
@@ -58,6 +58,12 @@ class Match:
     arp_sha: str | None = None
     arp_tpa: str | None = None
     mpls_label: int | None = None
+
+    def __str__(self) -> str:
+        wanted = {field.name: getattr(self, field.name) for field in fields(self)}
+        if self.eth_type is not None:
+            wanted["eth_type"] = f"0x{self.eth_type:04x}"
+        return " ".join(f"{name}={value}" for name, value in wanted.items() if value is not None) or "any packet"
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +122,9 @@ class FlowRule:
         """What a switch tells flows apart by (OpenFlow 1.3.5, section 6.4)."""
         return (self.table, self.priority, self.match)
 
+    def __str__(self) -> str:
+        return f"the {self.table.name.lower()} rule of priority {self.priority} for {self.match}"
+
 
 class GroupType(IntEnum):
     """Group types with their numbers in OpenFlow 1.3.5, section 7.3.4.2."""
@@ -135,7 +144,7 @@ class Bucket:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """A group entry. Ids follow content, so a group is added or removed, never modified."""
+    """A group entry. Ids follow content; who finds an id taken takes a free one, so a group is never modified."""
 
     id: int
     type: GroupType

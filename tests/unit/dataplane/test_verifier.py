@@ -4,12 +4,26 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from dataplane.compiler import DefaultRouting, LabelledPath, compile_rules
 from dataplane.pipeline import RuleError, SwitchPipeline
-from dataplane.rules import FlowRule, Match, Output, RuleSet, SwitchRules, Table
+from dataplane.rules import (
+    ETH_TYPE_ARP,
+    ETH_TYPE_IPV4,
+    ETH_TYPE_MPLS,
+    FlowRule,
+    Match,
+    Output,
+    RuleSet,
+    SwitchRules,
+    Table,
+)
 from dataplane.testing import ways
 from dataplane.verifier import VerificationError, verify
+from topologies.errors import InputError
+from topologies.fabric import Fabric
 from topologies.fat_tree import fat_tree
 
 K4 = fat_tree(4, capacity_bps=1e7, delay_s=1e-6)
@@ -32,7 +46,9 @@ def test_good_rules_pass_with_every_pair_counted() -> None:
 
 def test_a_missing_route_is_a_black_hole() -> None:
     broken = change(PLAIN, "c1", lambda flow: None if flow.match.ipv4_dst == "10.3.1.3" else flow)
-    with pytest.raises(VerificationError, match="h16 is dropped at c1"):
+    with pytest.raises(
+        VerificationError, match="h16 is dropped at c1 by the default rule of priority 0 for any packet"
+    ):
         verify(K4, broken)
 
 
@@ -82,8 +98,70 @@ def test_a_missing_transit_rule_is_found() -> None:
 
 def test_an_open_guard_is_found() -> None:
     broken = change(GOOD, "e0-0", lambda flow: replace(flow, goto=Table.CLASSIFY) if flow.priority == 110 else flow)
-    with pytest.raises(VerificationError, match="forged packet of h1"):
+    with pytest.raises(
+        VerificationError, match=r"forged packet gets past e0-0 by the guard rule of priority 110 for in_port=1"
+    ):
         verify(K4, broken, PATHS)
+
+
+H1, H7 = K4.node_by_id["h1"], K4.node_by_id["h7"]
+
+
+@pytest.mark.parametrize(
+    "hole",
+    [
+        Match(in_port=1, eth_type=ETH_TYPE_IPV4, eth_src=H1.mac, ipv4_src=H7.ip),
+        Match(in_port=1, eth_type=ETH_TYPE_IPV4, eth_src=H7.mac, ipv4_src=H1.ip),
+        Match(in_port=1, eth_type=ETH_TYPE_IPV4, ipv4_src=H1.ip),
+        Match(in_port=1, eth_type=ETH_TYPE_ARP, eth_src=H1.mac, arp_spa=H7.ip, arp_sha=H1.mac),
+        Match(in_port=1, eth_type=ETH_TYPE_ARP, eth_src=H1.mac, arp_spa=H1.ip),
+        Match(in_port=1, eth_type=ETH_TYPE_MPLS, eth_src=H1.mac),
+        Match(in_port=9, eth_type=ETH_TYPE_IPV4),
+        Match(eth_type=ETH_TYPE_IPV4, eth_src=H1.mac, ipv4_src=H1.ip),
+    ],
+    ids=str,
+)
+def test_a_guard_that_lets_in_more_than_the_host_at_a_port_is_found(hole: Match) -> None:
+    rule = FlowRule(Table.GUARD, 205, hole, goto=Table.DEFAULT)
+    open_rules = {**GOOD, "e0-0": replace(GOOD["e0-0"], flows=GOOD["e0-0"].flows | {rule})}
+    with pytest.raises(VerificationError, match="gets past e0-0 by the guard rule of priority 205"):
+        verify(K4, open_rules, PATHS)
+
+
+@given(st.data())
+@settings(max_examples=30)
+def test_no_route_can_be_missing_unnoticed(data: st.DataObject) -> None:
+    switch = data.draw(st.sampled_from(sorted(GOOD)))
+    routes = [flow for flow in GOOD[switch].flows if flow.table > Table.GUARD and flow.priority == 100]
+    gone = data.draw(st.sampled_from(sorted(routes, key=str)))
+    with pytest.raises(VerificationError, match=f" at {switch} "):
+        verify(K4, change(GOOD, switch, lambda flow: None if flow == gone else flow), PATHS)
+
+
+def test_only_the_pairs_asked_for_and_the_planned_ones_are_looked_at() -> None:
+    broken = change(PLAIN, "c1", lambda flow: None if flow.match.ipv4_dst == "10.3.1.3" else flow)
+    assert verify(K4, broken, pairs={("h1", "h2"), ("h2", "h1")}).pairs == 2
+    with pytest.raises(VerificationError, match="dropped at c1"):
+        verify(K4, broken, pairs={("h1", "h16")})
+    assert verify(K4, GOOD, PATHS, pairs=()).pairs == 1
+
+
+def test_a_planned_pair_that_cannot_be_looked_at_is_not_called_proved() -> None:
+    nodes = tuple(replace(node, mac=None) if node.id == "h16" else node for node in K4.nodes)
+    with pytest.raises(VerificationError, match="planned pair h1 → h16"):
+        verify(Fabric(nodes, K4.links), {**PLAIN, "e3-1": SwitchRules()}, PATHS, pairs=())
+
+
+def test_a_path_of_a_host_without_addresses_is_refused() -> None:
+    nodes = tuple(replace(node, mac=None) if node.id == "h16" else node for node in K4.nodes)
+    with pytest.raises(InputError, match="needs the mac of h16"):
+        compile_rules(Fabric(nodes, K4.links), default=DefaultRouting.ECMP, paths=PATHS)
+
+
+def test_a_field_without_the_ethernet_type_that_has_it_is_refused() -> None:
+    rule = FlowRule(Table.DEFAULT, 5, Match(ipv4_dst="10.0.0.1"), (Output(1),))
+    with pytest.raises(RuleError, match="ipv4_dst needs eth_type=0x0800"):
+        SwitchPipeline("s1", SwitchRules(frozenset({rule})))
 
 
 def test_rules_that_a_switch_may_read_in_two_ways_are_refused() -> None:
