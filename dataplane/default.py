@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from enum import StrEnum
 
 from dataplane.rules import (
@@ -18,8 +19,7 @@ from dataplane.rules import (
     Table,
     ToGroup,
 )
-from dataplane.spread import select_group
-from topologies.errors import HeddleError
+from dataplane.spread import free_id, select_group
 from topologies.fabric import Fabric, Node
 from topologies.shortest import distances, next_hops
 
@@ -80,10 +80,10 @@ class DefaultTables:
         if self._routing is DefaultRouting.SHORTEST or len(ports) == 1:
             return Output(ports[0])
         group = select_group(ports, hops, self._fabric.node_by_id[switch].dpid or 0)
-        known = self.groups[switch].setdefault(group.id, group)
-        if known != group:
-            raise HeddleError(f"two groups of switch {switch} have the id {group.id:#x}; please report this")
-        return ToGroup(group.id)
+        groups = self.groups[switch]
+        group_id = free_id(group.id, lambda known: groups.get(known, group).buckets != group.buckets)
+        groups.setdefault(group_id, replace(group, id=group_id))
+        return ToGroup(group_id)
 
 
 def _misses() -> Iterator[FlowRule]:

@@ -11,6 +11,7 @@ is independent on average only: over two tiers its shares are off by about 12 %.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from functools import lru_cache
 
 from dataplane.rules import GROUP_ID_BASE, GROUP_ID_END, Bucket, Group, GroupType, Output
@@ -57,3 +58,13 @@ def select_group(ports: tuple[int, ...], distance: int, dpid: int) -> Group:
     buckets = tuple(Bucket((Output(chosen[hop]),), watch_port=chosen[hop]) for hop in deal(len(chosen), distance, dpid))
     digest = hashlib.blake2b(repr(buckets).encode(), digest_size=4).digest()
     return Group(GROUP_ID_BASE + int.from_bytes(digest) % (GROUP_ID_END - GROUP_ID_BASE), GroupType.SELECT, buckets)
+
+
+def free_id(group_id: int, is_taken: Callable[[int], bool]) -> int:
+    """The first id from this one on that is not taken; ids wrap round in their range.
+
+    Hashes of content share an id once in 2^24 pairs, so a large fabric meets it.
+    """
+    while is_taken(group_id):
+        group_id = group_id + 1 if group_id + 1 < GROUP_ID_END else GROUP_ID_BASE
+    return group_id

@@ -47,15 +47,21 @@ def assert_delivers(fabric: Fabric, rules: RuleSet) -> None:
 
 
 @st.composite
-def labelled_paths(draw: st.DrawFn, fabric: Fabric) -> tuple[LabelledPath, ...]:
-    """Some host pairs, each with a random simple path (not always a shortest one) and its own label."""
-    hosts = [host.id for host in fabric.hosts if host.id in fabric.access_links]
-    pairs = [(a, b) for a in hosts for b in hosts if a != b and a in distances(fabric, b)]
-    chosen = draw(st.lists(st.sampled_from(pairs), unique=True, max_size=6)) if pairs else []
+def labelled_paths(
+    draw: st.DrawFn, fabric: Fabric, pairs: Sequence[tuple[str, str]] | None = None
+) -> tuple[LabelledPath, ...]:
+    """The host pairs given, or some, each with a random simple path (not always a shortest one) and its own label."""
+    chosen = pairs if pairs is not None else draw(_pairs(fabric))
     labels = draw(st.lists(st.integers(16, 1 << 19), min_size=len(chosen), max_size=len(chosen), unique=True))
     return tuple(
         LabelledPath(a, b, draw(_walk(fabric, a, b)), label) for (a, b), label in zip(chosen, labels, strict=True)
     )
+
+
+def _pairs(fabric: Fabric) -> st.SearchStrategy[list[tuple[str, str]]]:
+    hosts = [host.id for host in fabric.hosts if host.id in fabric.access_links]
+    connected = [(a, b) for a in hosts for b in hosts if a != b and a in distances(fabric, b)]
+    return st.lists(st.sampled_from(connected), unique=True, max_size=6) if connected else st.just([])
 
 
 @st.composite

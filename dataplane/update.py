@@ -6,11 +6,12 @@ installed everywhere before any ingress pushes them, old ones go after no ingres
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
-from dataplane.rules import FlowRule, Group, Meter, RuleSet, SwitchRules, Table
+from dataplane.rules import Action, FlowRule, Group, Meter, RuleSet, SwitchRules, Table, ToGroup
+from dataplane.spread import free_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +102,11 @@ class Difference:
 
 
 def difference(old: SwitchRules, new: SwitchRules) -> Difference:
-    """Compare two rule sets of one switch; everything comes in a fixed order."""
+    """Compare two rule sets of one switch; everything comes in a fixed order.
+
+    A group whose id has other content on the switch gets another id, so that neither is ever taken for the other.
+    """
+    new = _renumbered(old, new)
     had = {flow.key for flow in old.flows}
     keeps = {flow.key for flow in new.flows}
     changed = _ordered(new.flows - old.flows)
@@ -125,9 +130,10 @@ def stages(old: RuleSet, new: RuleSet) -> tuple[Stage, ...]:
     """The order of an update; empty where nothing changes.
 
     1. New meters and groups, and new rules that no packet can meet yet or that only add reachability: transit
-       by new labels, default routes to new hosts.
+       by new labels, default routes to new hosts, ports that now lead to switches.
     2. What traffic meets at its ingress: guard and classify rules, and rules with new content.
-    3. Old flows go; the caller waits before this stage until packets with old labels have drained.
+    3. Old flows go, ports that led to switches included; the caller waits before this stage until packets with
+       old labels have drained.
     4. Old groups and meters go.
 
     Parameters
@@ -144,21 +150,22 @@ def stages(old: RuleSet, new: RuleSet) -> tuple[Stage, ...]:
             *(AddMeter(meter) for meter in change.add_meters),
             *(ChangeMeter(meter) for meter in change.changed_meters),
             *(AddGroup(group) for group in change.add_groups),
-            *(AddFlow(flow) for flow in change.add_flows if flow.table >= Table.TRANSIT),
+            *(AddFlow(flow) for flow in change.replaced if _admits_switch(flow)),
+            *(AddFlow(flow) for flow in change.add_flows if _is_inner(flow)),
         )
         for switch, change in changes.items()
     }
     ingress: dict[str, tuple[Operation, ...]] = {
         switch: (
-            *(AddFlow(flow) for flow in change.replaced),
-            *(AddFlow(flow) for flow in change.add_flows if flow.table < Table.TRANSIT),
+            *(AddFlow(flow) for flow in change.replaced if not _admits_switch(flow)),
+            *(AddFlow(flow) for flow in change.add_flows if not _is_inner(flow)),
             # A pair that loses its plan must fall back to default routing before its label goes.
-            *(RemoveFlow(flow) for flow in change.remove_flows if flow.table < Table.TRANSIT),
+            *(RemoveFlow(flow) for flow in change.remove_flows if not _is_inner(flow)),
         )
         for switch, change in changes.items()
     }
     old_flows: dict[str, tuple[Operation, ...]] = {
-        switch: tuple(RemoveFlow(flow) for flow in change.remove_flows if flow.table >= Table.TRANSIT)
+        switch: tuple(RemoveFlow(flow) for flow in change.remove_flows if _is_inner(flow))
         for switch, change in changes.items()
     }
     rest: dict[str, tuple[Operation, ...]] = {
@@ -172,6 +179,16 @@ def stages(old: RuleSet, new: RuleSet) -> tuple[Stage, ...]:
         Stage({switch: ops for switch, ops in stage.items() if ops}) for stage in (inner, ingress, old_flows, rest)
     )
     return tuple(stage for stage in found if stage.operations)
+
+
+def _admits_switch(flow: FlowRule) -> bool:
+    """Whether a guard rule lets in what another switch sends: it asks for no host's address."""
+    return flow.table is Table.GUARD and flow.goto is not None and flow.match.eth_src is None
+
+
+def _is_inner(flow: FlowRule) -> bool:
+    """Whether only packets that some ingress has already let in can meet a rule."""
+    return flow.table >= Table.TRANSIT or _admits_switch(flow)
 
 
 def apply_operations(rules: SwitchRules, operations: Sequence[Operation]) -> SwitchRules:
@@ -202,6 +219,39 @@ def apply_stage(rules: RuleSet, stage: Stage) -> RuleSet:
         switch: apply_operations(rules.get(switch, SwitchRules()), stage.operations.get(switch, ()))
         for switch in rules.keys() | stage.operations.keys()
     }
+
+
+def _renumbered(old: SwitchRules, new: SwitchRules) -> SwitchRules:
+    """The new rules, with ids for their groups that do not mean something else in the old ones."""
+    content = {group.id: group for group in old.groups}
+    known = {(group.type, group.buckets): group.id for group in old.groups}
+    taken = content.keys() | {group.id for group in new.groups}
+    names: dict[int, int] = {}
+    for group in sorted(new.groups, key=lambda group: group.id):
+        if content.get(group.id, group) != group:
+            names[group.id] = known.get((group.type, group.buckets)) or free_id(group.id, taken.__contains__)
+            taken.add(names[group.id])
+    if not names:
+        return new
+
+    def renamed(flow: FlowRule) -> FlowRule:
+        stays = all(content.get(used) in new.groups for used in _groups(flow))
+        if flow in old.flows and stays:
+            return flow
+        actions: list[Action] = [
+            ToGroup(names.get(action.group_id, action.group_id)) if isinstance(action, ToGroup) else action
+            for action in flow.actions
+        ]
+        return replace(flow, actions=tuple(actions))
+
+    groups = (
+        replace(group, id=names[group.id]) if content.get(group.id, group) != group else group for group in new.groups
+    )
+    return SwitchRules(frozenset(map(renamed, new.flows)), frozenset(groups), new.meters)
+
+
+def _groups(flow: FlowRule) -> Iterator[int]:
+    return (action.group_id for action in flow.actions if isinstance(action, ToGroup))
 
 
 def _ordered(flows: Iterable[FlowRule]) -> list[FlowRule]:

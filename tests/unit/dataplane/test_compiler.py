@@ -1,6 +1,7 @@
 """Compiled rules deliver: planned pairs by their paths, all others by default routing, nothing forged at all."""
 
 from collections import Counter
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -8,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dataplane.compiler import DefaultRouting, LabelledPath, compile_rules
-from dataplane.pipeline import Packet, ipv4_packet
-from dataplane.rules import ETH_TYPE_MPLS, PORT_CONTROLLER, Match, Table
-from dataplane.spread import BUCKETS, deal
+from dataplane.pipeline import Emission, Packet, arp_packet, ipv4_packet
+from dataplane.rules import ETH_TYPE_MPLS, GROUP_ID_BASE, PORT_CONTROLLER, Match, Table
+from dataplane.spread import BUCKETS, deal, select_group
 from dataplane.testing import assert_delivers, assert_planned, identity, labelled_paths, ways
 from dataplane.verifier import Network, verify
 from solver.testing import fabrics
@@ -113,6 +114,41 @@ def test_a_switch_of_which_nothing_is_known_sends_lldp_up_and_drops_the_rest() -
     assert [flow.match for flow in punting] == [Match(eth_type=0x88CC)]
     assert punting[0].actions[0].port == PORT_CONTROLLER
     assert punting[0].meter_id in {meter.id for meter in rules.meters}
+
+
+def test_hosts_that_know_each_other_resolve_without_the_controller_and_ask_it_for_unknown_ones() -> None:
+    network = Network(K4, compile_rules(K4, default=DefaultRouting.ECMP))
+    access, me = K4.access_link("h1"), identity(K4, "h1")
+    you = identity(K4, "h16")
+    claims = [arp_packet((me[0], you[1]), you[1]), arp_packet((you[0], me[1]), you[1])]
+
+    def sent(packet: Packet) -> set[int]:
+        outcomes = network.step(access.target, access.target_port, packet)
+        return {emission.port for alternative in outcomes for emission in alternative}
+
+    assert sent(arp_packet(me, you[1])) == {3, 4}
+    assert sent(arp_packet(me, "10.99.0.1")) == {PORT_CONTROLLER}
+    assert [sent(claim) for claim in claims] == [{PORT_CONTROLLER}] * 2
+
+
+def test_an_edge_port_without_a_known_host_may_ask_the_controller_and_nothing_else() -> None:
+    network = Network(K4, compile_rules(K4, default=DefaultRouting.ECMP, edge_ports={"e0-0": frozenset({9})}))
+    me, you = identity(K4, "h1"), identity(K4, "h16")
+    punt = {(Emission(PORT_CONTROLLER, question := arp_packet(me, you[1])),)}
+    assert network.step("e0-0", 9, question) == punt
+    refused = [ipv4_packet(me, you), Packet(me[0], you[0], 0x86DD), Packet(*me, ETH_TYPE_MPLS, labels=(16,))]
+    assert [network.step("e0-0", 9, packet) for packet in refused] == [{()}] * 3
+
+
+def test_groups_whose_hashes_agree_get_ids_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dataplane.default.select_group", lambda *key: replace(select_group(*key), id=GROUP_ID_BASE))
+    whole = fat_tree(6, capacity_bps=1e7, delay_s=1e-6)
+    lame = whole.without_links(link.id for link in whole.links if {link.source, link.target} == {"a1-0", "e1-0"})
+    rules = compile_rules(lame, default=DefaultRouting.ECMP)
+    assert [sorted(group.id - GROUP_ID_BASE for group in rules["e0-0"].groups)] == [[0, 1]]
+    assert rules == compile_rules(lame, default=DefaultRouting.ECMP)
+    assert len(ways(lame, rules, "h1", lame.hosts[9].id)) == 6
+    assert verify(lame, rules, pairs={("h1", lame.hosts[9].id)}).pairs == 1
 
 
 def test_every_packet_that_goes_to_the_controller_is_metered() -> None:
