@@ -1,0 +1,63 @@
+"""Clearing away ends what carries the tag, and nothing else."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mininet_scenarios import rundir
+from mininet_scenarios.rundir import RunDirectory, existing, remove_abandoned, start_ticks
+
+FOREVER = [sys.executable, "-c", "import signal; print('up', flush=True); signal.pause()"]
+
+
+@pytest.fixture(autouse=True)
+def _in_a_directory_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rundir, "ROOT", tmp_path / "emulations")
+
+
+def start(environment: dict[str, str]) -> subprocess.Popen[bytes]:
+    process = subprocess.Popen(FOREVER, env=environment, stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"up\n"
+    process.stdout.close()
+    return process
+
+
+def test_removing_ends_tagged_processes_and_spares_all_others() -> None:
+    run = RunDirectory.create()
+    tagged, foreign = start(run.environment), start(dict(os.environ))
+    try:
+        assert run.processes() == (tagged.pid,)
+        run.remove()
+        assert tagged.wait(60) != 0 or tagged.returncode is not None
+        assert foreign.poll() is None
+        assert not run.path.exists()
+    finally:
+        for process in (tagged, foreign):
+            process.kill()
+            process.wait()
+
+
+def test_a_living_owner_keeps_its_emulation() -> None:
+    run = RunDirectory.create()
+    assert remove_abandoned() == ()
+    assert existing() == (run,)
+
+
+def test_an_emulation_whose_owner_died_is_removed() -> None:
+    run = RunDirectory.create()
+    # A later process with the same id is not the owner: it started at another time.
+    owner = {"pid": os.getpid(), "start_ticks": (start_ticks(os.getpid()) or 0) - 1}
+    (run.path / "owner.json").write_text(json.dumps(owner))
+    assert remove_abandoned() == (run.tag,)
+    assert existing() == ()
+
+
+def test_no_process_has_no_start() -> None:
+    assert start_ticks(1 << 30) is None
