@@ -172,6 +172,8 @@ class PlanInfo(_Reply):
     bound: float
     gap: float
     worst_link_utilisation: float
+    max_utilisation: float
+    """Share of each link that the plan was allowed to use."""
     engine: str
     reason: str
     paths: tuple[PathInfo, ...]
@@ -187,6 +189,7 @@ class PlanInfo(_Reply):
             bound=plan.bound,
             gap=plan.gap,
             worst_link_utilisation=plan.worst_link_utilisation,
+            max_utilisation=plan.max_utilisation,
             engine=plan.engine,
             reason=plan.reason,
             paths=tuple(map(PathInfo.of, plan.paths)),

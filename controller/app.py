@@ -57,6 +57,10 @@ class ConnectedSwitch:
     def address(self) -> str:
         return self._connection.peer
 
+    def ports(self) -> list[wire.Port]:
+        descriptions = self._connection.port_descriptions.values()
+        return [wire.read_port(port) for port in descriptions if wire.is_physical(port)]
+
     def send_frame(self, port: int, frame: bytes) -> None:
         self._connection.send_msg(wire.packet_out(self._connection, port, frame))
 
@@ -111,8 +115,7 @@ class HeddleApp(framework.App):
     def _state_changed(self, event: Any) -> None:
         connection: Connection = event.datapath
         if event.state == framework.MAIN:
-            ports = [wire.read_port(port) for port in connection.port_descriptions.values() if wire.is_physical(port)]
-            self._core.switch_up(ConnectedSwitch(connection), ports)
+            self._core.switch_up(ConnectedSwitch(connection))
         elif connection.id is not None:
             self._core.switch_down(connection.id, connection.close_reason or "closed")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 
 from controller.discovery import PROBE_ROUNDS, PortId
@@ -36,6 +36,7 @@ class ArpResponder:
         self._send = send
         self._edge_ports = edge_ports
         self._searched: OrderedDict[str, float] = OrderedDict()
+        self._searches_s: deque[float] = deque()
         self._checks: dict[PortId, tuple[int, float]] = {}
 
     def answer(self, at: PortId, arp: Arp, now_s: float) -> None:
@@ -56,9 +57,12 @@ class ArpResponder:
                     self._send(port, frame)
 
     def _may_search(self, target_ip: str, now_s: float) -> bool:
-        recent = sum(now_s - at_s < 1.0 for at_s in self._searched.values())
-        if recent >= SEARCHES_PER_S or now_s - self._searched.get(target_ip, -PER_TARGET_S) < PER_TARGET_S:
+        while self._searches_s and now_s - self._searches_s[0] >= 1.0:
+            self._searches_s.popleft()
+        asked_s = self._searched.get(target_ip)
+        if len(self._searches_s) >= SEARCHES_PER_S or (asked_s is not None and now_s - asked_s < PER_TARGET_S):
             return False
+        self._searches_s.append(now_s)
         self._searched[target_ip] = now_s
         self._searched.move_to_end(target_ip)
         if len(self._searched) > _MAX_TARGETS:

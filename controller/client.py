@@ -30,6 +30,8 @@ from topologies.files import fabric_from_json
 from workloads.files import JobFile
 from workloads.job import Job
 
+__all__ = ["DEFAULT_URL", "ApiError", "Client", "DaemonUnreachable", "JobState", "RequestRefused"]
+
 T = TypeVar("T")
 
 DEFAULT_URL = "http://127.0.0.1:8080"

@@ -7,21 +7,20 @@ published as values.
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 
-from controller.arp import ArpResponder
 from controller.config import Config
 from controller.discovery import Change, Discovery, PortId
 from controller.eventlog import EventLog
-from controller.hosts import HostTable
+from controller.hostwatch import HostWatch
 from controller.installer import Installer, Outcome
 from controller.jobs import JobTable
 from controller.measurement import LoadMeter, Reading
 from controller.planner import Answer, Deliver, PlanMaker, Planner
 from controller.planning import PlanAnswer, PlanRequest
+from controller.resting import RestingLabels
 from controller.runtime import Runtime, Switch
 from controller.service import (
     Event,
@@ -33,6 +32,7 @@ from controller.service import (
     Readiness,
     SwitchStatus,
 )
+from controller.settling import Settling
 from controller.statuses import host_statuses, link_statuses, switch_statuses
 from controller.store import Store
 from controller.view import View, build_view, switch_name
@@ -41,7 +41,7 @@ from dataplane.compiler import DefaultRouting, compile_rules
 from dataplane.rules import SwitchRules
 from topologies.errors import HeddleError
 from topologies.fabric import Fabric, Node, NodeKind
-from workloads.headers import read_arp, read_ethernet
+from workloads.headers import read_ethernet
 from workloads.job import Job
 
 log = logging.getLogger(__name__)
@@ -50,17 +50,16 @@ COALESCE_S = 0.05
 """Least time between snapshots, failures excepted."""
 STATUS_S = 0.5
 """Longest time for which published loads and counts stay as they are."""
-SETTLE_S = 2.0
-"""The first plan waits until nothing new was found for this long, or all that was declared is there."""
 RETRY_S = 1.0
 """Wait before a failed installation is planned anew."""
 REPLAN_S = 10.0
 """Wait before the planner is asked again after it failed."""
-QUARANTINE_S = 10.0
-"""Time for which a label that was given up is not used again."""
 
 _COUNTED_ONLY = frozenset({"lldp-foreign", "lldp-replayed", "port-up", "port-edge", "link-seen"})
 
+_CHANGES_NOTHING = frozenset(
+    {"lldp-foreign", "lldp-replayed", "host-conflict", "host-refused", "port-conflict", "arp-spoofed"}
+)
 _WAITING = Readiness(False, "waiting for switches")
 
 
@@ -105,14 +104,15 @@ class Core:
         self._speeds_bps: dict[PortId, float] = {}
         self._meter = LoadMeter()
         self._events = EventLog(store.next_event_id(), store.add_event)
-        self._hosts = HostTable(declared)
+        self._watch = HostWatch(declared, store, self._events, self._send_frame, self._edge_ports_of_all)
+        self._hosts = self._watch.table
         self._discovery = Discovery(store.secret(), lambda port: bool(self._hosts.at(port)))
-        self._arp = ArpResponder(self._hosts, self._send_frame, self._edge_ports_of_all)
         self._installer = Installer(runtime, self._installed)
         self._planner = planner(self._deliver)
         self._jobs = JobTable(store)
         self._plan = store.load_plan()
-        self._released = store.quarantined(time.time() - QUARANTINE_S)
+        self._solved_on: Fabric | None = None
+        self._resting = RestingLabels(store, runtime.now_s())
         self._request: PlanRequest | None = None
         self._answered: tuple[PlanRequest, PlanAnswer] | None = None
         self._retry_s: float | None = None
@@ -121,8 +121,8 @@ class Core:
         self._published_s = self._statuses_s = 0.0
         self._settled = self._carries = False
         self._notices: frozenset[Change] = frozenset()
-        for host in store.hosts():
-            self._hosts.restore(host.ip, host.mac, host.at)
+        with_hosts = (self._name(host.at.dpid) for host in self._hosts if host.at is not None)
+        self._settling = Settling(declared, self._plan, with_hosts)
         self._out = _Published(View(Fabric((), ()), frozenset(), ()))
 
     def start(self) -> None:
@@ -136,16 +136,16 @@ class Core:
 
     # ── what the switches say ────────────────────────────────────────────────────────────────────
 
-    def switch_up(self, switch: Switch, ports: Sequence[Port]) -> None:
+    def switch_up(self, switch: Switch) -> None:
         """A switch has come: read its rules, give it those of discovery, then probe its ports."""
         self._switches[switch.dpid] = switch
         self._addresses[switch.dpid] = switch.address
         name = self._name(switch.dpid)
         self._events.note("switch-up", f"switch {name} is connected from {switch.address}")
         self._touch(urgent=False)
-        self._runtime.spawn(lambda: self._welcome(switch, name, ports))
+        self._runtime.spawn(lambda: self._welcome(switch, name))
 
-    def _welcome(self, switch: Switch, name: str, ports: Sequence[Port]) -> None:
+    def _welcome(self, switch: Switch, name: str) -> None:
         try:
             rules, foreign = switch.read_rules()
             if self._switches.get(switch.dpid) is not switch:
@@ -158,12 +158,14 @@ class Core:
             refused = self._installer.add_missing(name, self._first_rules(name, switch.dpid))
         except HeddleError as error:
             self._events.note("switch-silent", f"switch {name} did not take its first rules: {error}")
-            self._runtime.spawn(lambda: self._welcome_again(switch, name, ports))
+            self._runtime.spawn(lambda: self._welcome_again(switch, name))
             return
         for sentence in refused:
             self._events.note("rule-refused", f"switch {name} refused a rule: {sentence}")
         if self._switches.get(switch.dpid) is not switch:
             return
+        # Only now: what they did while the rules were read is in it.
+        ports = switch.ports()
         present = {port.number for port in ports}
         for number in self._discovery.ports_of(switch.dpid) - present:
             self._took(self._discovery.port_down(PortId(switch.dpid, number)))
@@ -174,10 +176,10 @@ class Core:
             self._request = None
             self._ask_for_plan()
 
-    def _welcome_again(self, switch: Switch, name: str, ports: Sequence[Port]) -> None:
+    def _welcome_again(self, switch: Switch, name: str) -> None:
         self._runtime.sleep(RETRY_S)
         if self._switches.get(switch.dpid) is switch:
-            self._welcome(switch, name, ports)
+            self._welcome(switch, name)
 
     def _first_rules(self, name: str, dpid: int) -> SwitchRules:
         """What a switch needs before anything is known of its ports: LLDP comes up, the rest is dropped."""
@@ -214,27 +216,7 @@ class Core:
         if frame.eth_type == 0x88CC:
             self._took(self._discovery.lldp_arrived(at, packet.data, now_s))
             return
-        arp = read_arp(frame.payload) if frame.eth_type == 0x0806 else None
-        if arp is None or self._discovery.role(at) is not PortRole.EDGE:
-            self._events.counts["packet-unwanted"] += 1
-            return
-        if arp.sender_mac != frame.source:
-            self._events.note("arp-spoofed", f"ARP at {self._name(dpid)}:{at.port} names another sender than its frame")
-            return
-        known = self._hosts.find(arp.sender_ip)
-        lost = known is not None and known.at is not None and self._discovery.role(known.at) is not PortRole.EDGE
-        changes = self._hosts.arp_arrived(at, arp, now_s, old_place_lost=lost)
-        self._took(changes)
-        if any(change.kind in ("host-seen", "host-moved") for change in changes):
-            self._remember(arp.sender_ip, arp.sender_mac, at)
-        self._arp.answer(at, arp, now_s)
-
-    def _remember(self, ip: str, mac: str, at: PortId) -> None:
-        try:
-            self._store.save_host(ip, mac, at)
-        except HeddleError as error:
-            # A host that is forgotten at the next start is learned again; a full disk must not stop its packets.
-            self._events.note("store-failed", str(error))
+        self._took(self._watch.frame_arrived(at, frame, self._discovery, now_s))
 
     def counters_read(self, dpid: int, counters: Sequence[PortCounters]) -> None:
         """Port counters came in."""
@@ -257,8 +239,7 @@ class Core:
             self._send_frame(port, frame)
         self._took(self._discovery.tick())
         for port in tuple(self._discovery.contested):
-            if self._arp.host_gone(port, now_s):
-                self._hosts.forget_at(port)
+            if self._watch.gone(port, now_s):
                 self._discovery.contested.discard(port)
                 self._touch(urgent=False)
         if self._dirty and (self._urgent or now_s - self._published_s >= COALESCE_S):
@@ -276,11 +257,12 @@ class Core:
 
     def _is_settled(self, now_s: float) -> bool:
         fabric = self._out.view.fabric
-        if not self._switches or self._dirty:
+        if self._dirty:
             return False
-        if self._declared is not None and self._declared.link_by_id.keys() <= fabric.link_by_id.keys():
-            return True
-        return now_s - self._changed_s >= SETTLE_S
+        return self._settling.is_over(fabric, self._connected(), now_s - self._changed_s)
+
+    def _connected(self) -> frozenset[str]:
+        return frozenset(map(self._name, self._switches))
 
     def _took(self, changes: Sequence[Change]) -> None:
         for change in changes:
@@ -288,7 +270,7 @@ class Core:
                 self._events.counts[change.kind] += 1
             else:
                 self._events.note(change.kind, change.message)
-            if change.kind not in ("lldp-foreign", "lldp-replayed", "host-conflict", "host-refused", "port-conflict"):
+            if change.kind not in _CHANGES_NOTHING:
                 self._touch(urgent=change.urgent)
         if self._urgent:
             self._publish_view()
@@ -342,7 +324,10 @@ class Core:
 
     def _readiness(self) -> Readiness:
         if not self._settled:
-            return Readiness(False, f"discovering the fabric: {self._size()} so far")
+            missing = self._settling.missing(self._connected())
+            awaited = f"; not connected: {', '.join(missing[:8])}" if missing else ""
+            more = ", …" if len(missing) > 8 else ""
+            return Readiness(False, f"discovering the fabric: {self._size()} so far{awaited}{more}")
         if not self._carries:
             return Readiness(False, "waiting for the first rules")
         return Readiness(True, f"{self._size()}")
@@ -356,8 +341,7 @@ class Core:
     def _ask_for_plan(self) -> None:
         """Plan for what is known now, unless exactly that was asked already."""
         names = {dpid: self._name(dpid) for dpid in self._addresses}
-        fresh_s = time.time() - QUARANTINE_S
-        self._released = {label: at_s for label, at_s in self._released.items() if at_s > fresh_s}
+        resting = self._resting.at(self._runtime.now_s(), self._connected())
         request = PlanRequest(
             fabric=self._out.view.fabric,
             edge_ports={names[dpid]: ports for dpid, ports in self._discovery.edge_ports().items() if dpid in names},
@@ -366,7 +350,8 @@ class Core:
             max_utilisation=self._config.routing.max_utilisation,
             objective=self._config.objective,
             active=self._plan,
-            quarantined=self._installer.labels() | frozenset(self._released),
+            solved_on=self._solved_on,
+            quarantined=self._installer.labels() | resting,
             unreachable=frozenset(name for dpid, name in names.items() if dpid not in self._switches),
         )
         if self._request is None or request.situation != self._request.situation:
@@ -390,24 +375,23 @@ class Core:
             self._events.note("job-unplanned", f"job {name} takes default routing: {reason}")
         moved = _moved(self._plan, answer.plan)
         if answer.plan != self._plan:
+            kept = _ingresses(answer.plan).keys()
+            given_up = {label: ingress for label, ingress in _ingresses(self._plan).items() if label not in kept}
             try:
                 # Committed before any ingress flips, so that a restart finds what the switches may hold.
-                self._store.save_plan(answer.plan)
+                self._store.save_plan(answer.plan, given_up)
             except HeddleError as error:
                 self._events.note("plan-failed", f"no new plan, the rules in force stay: {error}")
                 self._jobs.failed(request.jobs, str(error))
+                self._retry_s = self._runtime.now_s() + REPLAN_S
                 return
-            self._release(_labels(self._plan) - _labels(answer.plan))
+            self._resting.give_up(given_up, self._runtime.now_s())
             self._plan = answer.plan
+        self._solved_on = answer.solved_on
         self._answered = (request, answer)
         self._jobs.planned(request.jobs, answer, moved)
         self._installer.aim(answer.rules)
         self._publish_statuses()
-
-    def _release(self, labels: frozenset[int]) -> None:
-        now_s = time.time()
-        self._store.quarantine(labels, now_s)
-        self._released |= dict.fromkeys(labels, now_s)
 
     def _installed(self, outcome: Outcome) -> None:
         self._events.counts["installations"] += 1
@@ -500,5 +484,6 @@ def _moved(old: PlanStatus | None, new: PlanStatus | None) -> frozenset[str]:
     return frozenset(path.job for path in before ^ after)
 
 
-def _labels(plan: PlanStatus | None) -> frozenset[int]:
-    return frozenset(path.label for path in plan.paths) if plan is not None else frozenset()
+def _ingresses(plan: PlanStatus | None) -> dict[int, str]:
+    """The labels of a plan, each with the switch that pushes it."""
+    return {path.label: path.links[1].node for path in plan.paths} if plan is not None else {}

@@ -27,6 +27,9 @@ class PortId(NamedTuple):
     dpid: int
     port: int
 
+    def __str__(self) -> str:
+        return f"{self.dpid:016x}:{self.port}"
+
 
 @dataclass(slots=True)
 class _Port:
@@ -78,7 +81,7 @@ class Discovery:
             state.next_probe_s = now_s
             return []
         self._ports[port] = _Port(up=True, next_probe_s=now_s)
-        return [Change(False, "port-up", f"port {_name(port)} is up")]
+        return [Change(False, "port-up", f"port {port} is up")]
 
     def port_down(self, port: PortId) -> list[Change]:
         """A port lost link, or is gone: so is its cable, in both directions."""
@@ -88,7 +91,7 @@ class Discovery:
         self._forget_cable(port)
         self._ports[port] = _Port(up=False)
         self.contested.discard(port)
-        return [Change(True, "port-down", f"port {_name(port)} is down")]
+        return [Change(True, "port-down", f"port {port} is down")]
 
     def ports_of(self, dpid: int) -> frozenset[int]:
         """Numbers of a switch's known ports."""
@@ -118,21 +121,17 @@ class Discovery:
         """An LLDP frame came in at a port; the change's kind says what it was worth."""
         probe = read_probe(frame, self._secret)
         if probe is None:
-            return [Change(False, "lldp-foreign", f"foreign LLDP at port {_name(at)} is ignored")]
+            return [Change(False, "lldp-foreign", f"foreign LLDP at port {at} is ignored")]
         sender = PortId(probe.dpid, probe.port)
         sending, receiving = self._ports.get(sender), self._ports.get(at)
         if sending is None or receiving is None or not sending.up or not receiving.up or sender == at:
             return []
         sent_s = sending.nonces.pop(probe.nonce, None)
         if sent_s is None or now_s - sent_s > MAX_AGE_S:
-            return [
-                Change(False, "lldp-replayed", f"a probe of {_name(sender)} at {_name(at)} is old or was seen before")
-            ]
+            return [Change(False, "lldp-replayed", f"a probe of {sender} at {at} is old or was seen before")]
         if receiving.role is PortRole.EDGE and self._host_at(at):
             self.contested.add(at)
-            return [
-                Change(False, "port-conflict", f"port {_name(at)} has a host, and now a probe from {_name(sender)}")
-            ]
+            return [Change(False, "port-conflict", f"port {at} has a host, and now a probe from {sender}")]
         self.contested.discard(at)
         sending.missed = 0
         known = sending.peer == at and receiving.role is PortRole.FABRIC
@@ -140,10 +139,10 @@ class Discovery:
             return []
         changes = []
         if sending.peer not in (None, at):
-            changes.append(Change(True, "link-moved", f"port {_name(sender)} now leads to {_name(at)}"))
+            changes.append(Change(True, "link-moved", f"port {sender} now leads to {at}"))
         sending.peer = at
         receiving.role = PortRole.FABRIC
-        changes.append(Change(False, "link-seen", f"port {_name(sender)} leads to {_name(at)}"))
+        changes.append(Change(False, "link-seen", f"port {sender} leads to {at}"))
         return changes
 
     def counters_read(self, port: PortId, rx_packets: int) -> None:
@@ -162,7 +161,7 @@ class Discovery:
                 continue
             if state.role is PortRole.UNKNOWN and state.peer is None:
                 state.role = PortRole.EDGE
-                changes.append(Change(False, "port-edge", f"port {_name(port)} is an edge port"))
+                changes.append(Change(False, "port-edge", f"port {port} is an edge port"))
             elif state.peer is not None and self._silent(state):
                 peer = state.peer
                 self._forget_cable(port)
@@ -170,7 +169,7 @@ class Discovery:
                     Change(
                         True,
                         "link-silent",
-                        f"the link {_name(port)} → {_name(peer)} answers no probe and carries nothing",
+                        f"the link {port} → {peer} answers no probe and carries nothing",
                     )
                 )
         return changes
@@ -207,7 +206,3 @@ class Discovery:
             peer = self._ports[port].peer
             if peer is not None and self._ports[peer].peer == port:
                 yield port, peer
-
-
-def _name(port: PortId) -> str:
-    return f"{port.dpid:016x}:{port.port}"

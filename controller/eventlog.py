@@ -5,9 +5,8 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter, OrderedDict, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
-from controller.discovery import Change
 from controller.service import Event
 
 log = logging.getLogger("heddle.events")
@@ -52,11 +51,6 @@ class EventLog:
         self._events.append(event)
         log.info("%s: %s", kind, message)
         self._keep(event)
-
-    def changes(self, changes: Iterable[Change]) -> None:
-        """Note each change."""
-        for change in changes:
-            self.note(change.kind, change.message)
 
     def after(self, event_id: int) -> tuple[Event, ...]:
         """Events with higher ids, oldest first."""

@@ -88,7 +88,6 @@ if _hub.HUB_TYPE != "eventlet":
 OFP_VERSION = 0x04
 """OpenFlow 1.3, as the header says it."""
 
-HANDSHAKE: str = _handler.HANDSHAKE_DISPATCHER
 CONFIG: str = _handler.CONFIG_DISPATCHER
 MAIN: str = _handler.MAIN_DISPATCHER
 DEAD: str = _handler.DEAD_DISPATCHER

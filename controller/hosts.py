@@ -77,30 +77,24 @@ class HostTable:
                 Change(
                     False,
                     "host-conflict",
-                    f"{arp.sender_mac} at {_place(at)} claims {known.ip}, which {known.name} has",
+                    f"{arp.sender_mac} at {at} claims {known.ip}, which {known.name} has",
                 )
             ]
         if known.at is not None and not old_place_lost:
             where = "declared" if known.learned_from == "declared" and not known.answered_s else "known"
-            return [
-                Change(
-                    False, "host-conflict", f"{known.name} speaks at {_place(at)} but is {where} at {_place(known.at)}"
-                )
-            ]
+            return [Change(False, "host-conflict", f"{known.name} speaks at {at} but is {where} at {known.at}")]
         self._by_ip[known.ip] = replace(known, at=at, learned_from="arp", answered_s=now_s)
-        return [Change(False, "host-moved", f"host {known.name} is now at {_place(at)}")]
+        return [Change(False, "host-moved", f"host {known.name} is now at {at}")]
 
     def _learn(self, at: PortId, arp: Arp, now_s: float) -> list[Change]:
         if len(self._by_ip) >= MAX_HOSTS or sum(host.at == at for host in self) >= MAX_HOSTS_PER_PORT:
-            return [Change(False, "host-refused", f"no room for another host at {_place(at)}: {arp.sender_ip}")]
+            return [Change(False, "host-refused", f"no room for another host at {at}: {arp.sender_ip}")]
         other = self._of_mac(arp.sender_mac)
         if other is not None:
-            return [
-                Change(False, "host-conflict", f"{other.name} at {_place(at)} claims {arp.sender_ip} beside {other.ip}")
-            ]
+            return [Change(False, "host-conflict", f"{other.name} at {at} claims {arp.sender_ip} beside {other.ip}")]
         name = self._name(arp.sender_mac, arp.sender_ip)
         self._by_ip[arp.sender_ip] = Host(name, arp.sender_ip, arp.sender_mac, at, "arp", now_s)
-        return [Change(False, "host-seen", f"host {name} is at {_place(at)}")]
+        return [Change(False, "host-seen", f"host {name} is at {at}")]
 
     def forget_at(self, port: PortId) -> None:
         """Drop the hosts at a port that turned out to lead to a switch."""
@@ -130,7 +124,3 @@ def _declared_place(declared: Fabric | None, node: Node, dpids: dict[str, int | 
             dpid = dpids.get(link.target)
             return PortId(dpid, link.target_port) if dpid is not None else None
     return None
-
-
-def _place(port: PortId) -> str:
-    return f"{port.dpid:016x}:{port.port}"

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from controller.runtime import Runtime, Switch
-from dataplane.rules import RuleSet, SwitchRules, Table
+from dataplane.rules import PushLabel, RuleSet, SwitchRules
 from dataplane.update import Operation, RemoveFlow, Stage, apply_operations, difference, stages
 from topologies.errors import HeddleError
 
@@ -62,13 +62,11 @@ class Installer:
         self.installed.pop(name, None)
 
     def labels(self) -> frozenset[int]:
-        """Path labels that some switch forwards on."""
-        return frozenset(
-            flow.match.mpls_label
-            for rules in self.installed.values()
-            for flow in rules.flows
-            if flow.table is Table.TRANSIT and flow.match.mpls_label is not None
-        )
+        """Path labels that some switch within reach pushes or forwards on."""
+        flows = [flow for rules in self.installed.values() for flow in rules.flows]
+        matched = {flow.match.mpls_label for flow in flows if flow.match.mpls_label is not None}
+        pushed = {action.label for flow in flows for action in flow.actions if isinstance(action, PushLabel)}
+        return frozenset(matched | pushed)
 
     def add_missing(self, name: str, wanted: SwitchRules) -> tuple[str, ...]:
         """Give one switch what it lacks and take nothing away; returns what it refused.

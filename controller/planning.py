@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -14,14 +15,17 @@ from dataplane.verifier import verify
 from solver.errors import SolverError
 from solver.routing import Objective, Path
 from solver.share import PairPlan, plan_pairs
+from topologies.access import line_rate_bps
 from topologies.errors import InputError
-from topologies.fabric import Fabric
+from topologies.fabric import Fabric, LinkId
 from topologies.shortest import distances
 from workloads.collectives import job_pairs
 from workloads.job import Job
 
 ASSUMED_DELAY_S = 1e-6
 """Delay of a link for which none is declared, once any link lacks one: hops decide then."""
+_SAME = 1e-6
+"""Relative difference that arithmetic explains."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +37,10 @@ class PlanRequest:
     edge_ports : mapping of str to frozenset of int
         Edge ports by switch, hosts known there or not.
     active : PlanStatus or None
-        The plan in force; its paths are kept as long as they live and the jobs are the same.
+        The plan in force; its paths are kept as long as they live, the jobs are the same and nothing better is found.
+    solved_on : Fabric or None
+        What ``active`` was last compared with the best for; None where that is not known. On a fabric that has only
+        lost links since then it cannot be bettered, so nothing is solved.
     quarantined : frozenset of int
         Labels that may still be on packets under way.
     unreachable : frozenset of str
@@ -47,6 +54,7 @@ class PlanRequest:
     max_utilisation: float
     objective: Objective
     active: PlanStatus | None = None
+    solved_on: Fabric | None = None
     quarantined: frozenset[int] = frozenset()
     unreachable: frozenset[str] = frozenset()
 
@@ -66,6 +74,8 @@ class PlanAnswer:
         None where no job could be planned; then all traffic takes default routing.
     failures : dict of str to str
         Jobs without a plan, with the reason.
+    solved_on : Fabric or None
+        For the next request.
     """
 
     fabric: Fabric
@@ -73,6 +83,7 @@ class PlanAnswer:
     rules: RuleSet
     plan: PlanStatus | None
     failures: dict[str, str] = field(default_factory=dict)
+    solved_on: Fabric | None = None
     seconds: float = 0.0
 
 
@@ -96,18 +107,27 @@ def make_plan(request: PlanRequest) -> PlanAnswer:
             pairs_of[job.name] = job_pairs(job)
         except InputError as error:
             failures[job.name] = str(error)
-    plan = _keep(request, pairs_of)
-    if plan is None:
-        failures |= _cut_off(_reachable(request), pairs_of)
-        pairs_of = {job: pairs for job, pairs in pairs_of.items() if job not in failures}
+    plan, fabric = _keep(request, pairs_of), _reachable(request)
+    solved_on = request.solved_on
+    if plan is None or _has_gained(fabric, solved_on):
+        cut_off = _cut_off(fabric, pairs_of)
+        served = {job: pairs for job, pairs in pairs_of.items() if job not in cut_off}
+        reasons = dict(cut_off)
+        solved = None
         try:
-            plan = _solve(request, pairs_of) if pairs_of else None
+            solved, solved_on = (_solve(request, served) if served else None), fabric
         except (SolverError, InputError) as error:
-            failures |= dict.fromkeys(pairs_of, str(error))
+            reasons |= dict.fromkeys(served, str(error))
+        if plan is None:
+            plan = solved
+            failures |= reasons
+        elif solved is not None and not reasons:
+            plan = solved if _is_better(request.fabric, solved, plan) else _proved_by(solved, plan)
     paths = [LabelledPath(path.source, path.target, path.links, path.label) for path in plan.paths] if plan else []
     rules = compile_rules(request.fabric, default=request.default, paths=paths, edge_ports=request.edge_ports)
     verify(request.fabric, rules, paths)
-    return PlanAnswer(request.fabric, request.edge_ports, rules, plan, failures, time.perf_counter() - started)
+    seconds = time.perf_counter() - started
+    return PlanAnswer(request.fabric, request.edge_ports, rules, plan, failures, solved_on, seconds)
 
 
 def _cut_off(fabric: Fabric, pairs_of: Mapping[str, Sequence[tuple[str, str]]]) -> dict[str, str]:
@@ -122,9 +142,11 @@ def _cut_off(fabric: Fabric, pairs_of: Mapping[str, Sequence[tuple[str, str]]]) 
 
 
 def _keep(request: PlanRequest, pairs_of: Mapping[str, Sequence[tuple[str, str]]]) -> PlanStatus | None:
-    """The active plan, where it still serves exactly these jobs on links that all live."""
+    """The active plan, where it still serves exactly these jobs, on links that all live and carry what they did."""
     active = request.active
-    if active is None or active.objective != request.objective:
+    if active is None:
+        return None
+    if (active.objective, active.max_utilisation) != (request.objective, request.max_utilisation):
         return None
     wanted = {(job, source, target) for job, pairs in _owned(pairs_of).items() for source, target in pairs}
     planned = {(path.job, path.source, path.target) for path in active.paths if path.rate_bps > 0}
@@ -133,7 +155,56 @@ def _keep(request: PlanRequest, pairs_of: Mapping[str, Sequence[tuple[str, str]]
         return None
     if any(alive[path.links[-1]].target != path.target for path in active.paths):
         return None
+    if not _carries(request.fabric, active):
+        return None
     return replace(active, fabric_version=request.fabric.version)
+
+
+def _carries(fabric: Fabric, plan: PlanStatus) -> bool:
+    """Whether a plan's rates are its share of line rate, and its links no fuller than it says."""
+    loads_bps: Counter[LinkId] = Counter()
+    for path in plan.paths:
+        if path.rate_bps > 0:
+            wanted_bps = plan.share * line_rate_bps(fabric, path.source, path.target)
+            if abs(path.rate_bps - wanted_bps) > _SAME * wanted_bps:
+                return False
+            loads_bps.update(dict.fromkeys(path.links, path.rate_bps))
+    fullest = plan.worst_link_utilisation * (1 + _SAME)
+    capacities_bps = {link.id: link.capacity_bps or 0.0 for link in fabric.links}
+    return all(load_bps <= fullest * capacities_bps[link] for link, load_bps in loads_bps.items())
+
+
+def _has_gained(fabric: Fabric, before: Fabric | None) -> bool:
+    """Whether a fabric may allow a better plan than another did: a link more, a wider one, or another delay."""
+    if before is None:
+        return True
+    for link in fabric.links:
+        old = before.link_by_id.get(link.id)
+        if old is None or (old.target, old.delay_s) != (link.target, link.delay_s):
+            return True
+        if (link.capacity_bps or 0.0) > (old.capacity_bps or 0.0):
+            return True
+    return False
+
+
+def _is_better(fabric: Fabric, new: PlanStatus, old: PlanStatus) -> bool:
+    """Whether a plan is worth moving traffic for: a larger share, else a less loaded worst link, else less delay."""
+
+    def merits(plan: PlanStatus) -> tuple[float, float, float]:
+        delays_s = {link.id: link.delay_s or 0.0 for link in _with_delays(fabric)[0].links}
+        paths = (path for path in plan.paths if path.rate_bps > 0)
+        delay = sum(path.rate_bps * sum(delays_s.get(link, 0.0) for link in path.links) for path in paths)
+        return (-plan.share, plan.worst_link_utilisation, delay)
+
+    for ours, theirs in zip(merits(new), merits(old), strict=True):
+        if abs(ours - theirs) > _SAME * max(abs(ours), abs(theirs)):
+            return ours < theirs
+    return False
+
+
+def _proved_by(new: PlanStatus, kept: PlanStatus) -> PlanStatus:
+    """A plan that a new one did not better has the new one's bound."""
+    return replace(kept, value=new.value, bound=new.bound, gap=new.gap)
 
 
 def _owned(pairs_of: Mapping[str, Sequence[tuple[str, str]]]) -> dict[str, list[tuple[str, str]]]:
@@ -209,6 +280,7 @@ def _status(request: PlanRequest, solution: PairPlan, paths: tuple[PlannedPath, 
         value=solution.certificate.value,
         bound=solution.certificate.bound,
         gap=solution.certificate.gap,
+        max_utilisation=request.max_utilisation,
         worst_link_utilisation=solution.worst_link_utilisation,
         engine=solution.engine,
         reason=solution.reason + remark,

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Protocol, TypeVar
 
+from controller.wire import Port
 from dataplane.rules import SwitchRules
 from dataplane.update import Operation
 
@@ -48,6 +49,10 @@ class Switch(Protocol):
 
     @property
     def address(self) -> str: ...
+
+    def ports(self) -> list[Port]:
+        """Its ports as they are now."""
+        ...
 
     def send_frame(self, port: int, frame: bytes) -> None:
         """Send a frame out of a port; lost where the switch is gone."""

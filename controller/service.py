@@ -123,7 +123,7 @@ class PlanStatus:
     """The active plan with its proof.
 
     ``value`` and ``bound`` are of the objective named; ``worst_link_utilisation`` is of the planned
-    paths at the planned rates.
+    paths at the planned rates, ``max_utilisation`` what it was allowed.
     """
 
     epoch: int
@@ -134,6 +134,7 @@ class PlanStatus:
     bound: float
     gap: float
     worst_link_utilisation: float
+    max_utilisation: float
     engine: str
     reason: str
     paths: tuple[PlannedPath, ...]

@@ -11,7 +11,7 @@ import logging
 import os
 import secrets
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 APPLICATION_ID = 0x48454444
 """``HEDD``: tells our database from others (https://sqlite.org/fileformat.html, section 1.3.14)."""
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 MAX_EVENTS = 10_000
 SECRET_BYTES = 32
 BUSY_TIMEOUT_S = 5.0
@@ -57,7 +57,7 @@ CREATE TABLE paths (
     links TEXT NOT NULL,
     rate_bps REAL NOT NULL
 ) STRICT;
-CREATE TABLE quarantine (label INTEGER PRIMARY KEY, at_s REAL NOT NULL) STRICT;
+CREATE TABLE resting_labels (label INTEGER PRIMARY KEY, ingress TEXT NOT NULL) STRICT;
 CREATE TABLE events (id INTEGER PRIMARY KEY, at_s REAL NOT NULL, kind TEXT NOT NULL, message TEXT NOT NULL) STRICT;
 """
 
@@ -156,6 +156,11 @@ class Store:
         with self._changing() as database:
             database.execute("INSERT OR REPLACE INTO hosts VALUES (?, ?, ?, ?)", (ip, mac, f"{at.dpid:016x}", at.port))
 
+    def delete_hosts(self, at: PortId) -> None:
+        """Forget the hosts that were seen at a port."""
+        with self._changing() as database:
+            database.execute("DELETE FROM hosts WHERE dpid = ? AND port = ?", (f"{at.dpid:016x}", at.port))
+
     # ── the plan ─────────────────────────────────────────────────────────────────────────────────
 
     def load_plan(self) -> PlanStatus | None:
@@ -169,11 +174,19 @@ class Store:
             )
             return next((PlanStatus(epoch=epoch, paths=paths, **json.loads(proof)) for epoch, proof in plans), None)
 
-    def save_plan(self, plan: PlanStatus | None) -> None:
-        """Replace the plan; None forgets it."""
+    def save_plan(self, plan: PlanStatus | None, given_up: Mapping[int, str] | None = None) -> None:
+        """Replace the plan; None forgets it.
+
+        Parameters
+        ----------
+        given_up : mapping of int to str, optional
+            Labels that the former plan used and this one does not, with the ingress switch of each: they are resting
+            from the same moment on.
+        """
         with self._changing(durable=True) as database:
             database.execute("DELETE FROM plan")
             database.execute("DELETE FROM paths")
+            database.executemany("INSERT OR REPLACE INTO resting_labels VALUES (?, ?)", (given_up or {}).items())
             if plan is None:
                 return
             proof = asdict(replace(plan, paths=()))
@@ -188,16 +201,14 @@ class Store:
                 ),
             )
 
-    def quarantine(self, labels: Iterable[int], at_s: float) -> None:
-        """Note labels that were given up at a Unix time, whose packets may still be under way."""
-        with self._changing(durable=True) as database:
-            database.executemany("INSERT OR REPLACE INTO quarantine VALUES (?, ?)", ((label, at_s) for label in labels))
+    def resting_labels(self) -> dict[int, str]:
+        """Labels that were given up and not released, with the ingress switch of each."""
+        return dict(self._query("SELECT label, ingress FROM resting_labels ORDER BY label"))
 
-    def quarantined(self, since_s: float) -> dict[int, float]:
-        """Labels given up at ``since_s`` (Unix time) or later, with that time; older ones are forgotten."""
+    def release_labels(self, labels: Iterable[int]) -> None:
+        """Forget labels whose rest is over."""
         with self._changing() as database:
-            database.execute("DELETE FROM quarantine WHERE at_s < ?", (since_s,))
-        return dict(self._query("SELECT label, at_s FROM quarantine ORDER BY label"))
+            database.executemany("DELETE FROM resting_labels WHERE label = ?", ((label,) for label in labels))
 
     # ── events ───────────────────────────────────────────────────────────────────────────────────
 

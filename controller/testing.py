@@ -50,6 +50,7 @@ def two_host_plan() -> PlanStatus:
         bound=38.0,
         gap=0.0,
         worst_link_utilisation=0.95,
+        max_utilisation=0.95,
         engine="pulp/highs",
         reason="the only engine",
         paths=(

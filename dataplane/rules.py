@@ -10,7 +10,6 @@ from typing import TypeAlias
 
 COOKIE_TAG = 0x4844
 """Upper 16 bits of every cookie of ours; flows without it are somebody else's."""
-COOKIE_MASK = 0xFFFF_0000_0000_0000
 
 GROUP_ID_BASE, GROUP_ID_END = 0x4800_0000, 0x4900_0000
 """Group ids from here to below the end are ours."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import signal
-import sys
-from collections.abc import Iterator, Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 EXIT_FELL_SHORT = 4
 _SCENARIO = "all-reduce"
 _REPORT = Path("report")
-_WIDTH = 140
 
 
 def run_emulation(
@@ -47,7 +47,7 @@ def run_emulation(
     HeddleError
         The machine lacks something, or a part of the emulation failed.
     """
-    console = Console(stderr=as_json, highlight=False, width=None if sys.stdout.isatty() else _WIDTH)
+    console = Console(stderr=as_json, highlight=False)
     if cleanup:
         return _clean_up(console, as_json=as_json)
     if scenario != _SCENARIO:
@@ -66,15 +66,37 @@ def run_emulation(
         chosen, all_sizes = (Routing.ECMP, Routing.OPTIMISED), (max(all_sizes),)
     check_machine()
     mpi_program()
-    directory = report or _REPORT
-    with _terminable(), console.status("") as status:
+    directory = _writable(report or _REPORT)
+    with _terminable(), _progress(console) as tell:
         remove_abandoned()
         restore_buffers()
         comparisons = []
-        with FirstLight(k, directory, status.update) as emulation:
+        with FirstLight(k, directory, tell) as emulation:
             for one in all_seeds:
                 comparisons.append(emulation.compare(one, chosen, Sweep(all_sizes)))
     return _conclude(comparisons, directory, console, as_json=as_json, many=bool(seeds))
+
+
+def _writable(directory: Path) -> Path:
+    """The report's directory, made where it is missing: a run of minutes must find a place for its result."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=directory):
+            return directory
+    except OSError as error:
+        raise InputError(
+            f"the report cannot be written to {directory} ({error.strerror}); choose another directory with --report"
+        ) from None
+
+
+@contextmanager
+def _progress(console: Console) -> Iterator[Callable[[str], None]]:
+    """Tell what is going on: in place on a terminal, else line by line."""
+    if console.is_terminal:
+        with console.status("") as status:
+            yield status.update
+    else:
+        yield partial(console.print, markup=False, soft_wrap=True)
 
 
 def _conclude(
@@ -91,7 +113,7 @@ def _conclude(
     document = documents[0] if not many else {
         "scenario": _SCENARIO,
         "seeds": documents,
-        "gains": [{"seed": gain.seed, "ratio": gain.ratio} for gain in gains],
+        "gains": [_gain_json(gain) for gain in gains],
         "checks": [{"name": check.name, "passed": check.passed, "detail": check.detail} for check in together],
         "passed": passed,
     }  # fmt: skip
@@ -112,48 +134,61 @@ def _conclude(
 def _print_table(console: Console, comparison: Comparison) -> None:
     from mininet_scenarios.first_light import cores_used, worst_link_flows
     from mininet_scenarios.machine import CPU_LIMIT_IDLE
-    from mininet_scenarios.nccl import COLUMNS, footer, row
+    from mininet_scenarios.nccl import output
+    from mininet_scenarios.report import TITLES, size_name
 
-    table = Table(title=f"Ring all-reduce, {len(comparison.ranks)} ranks, seed {comparison.seed}", box=None)
-    shown = [column for column in COLUMNS if column not in ("type", "redop", "root")]
-    table.add_column("routing")
-    extra = ("bound (us)", "of bound", "worst flows", "cores", "CPU idle")
-    for column in (*shown, *extra):
+    for run in comparison.runs:
+        lines = output((result.timing, result.wrong) for result in run.results)
+        console.print("", f"# {TITLES[run.routing]}", *lines, sep="\n", markup=False, soft_wrap=True)
+    ranks, seed = len(comparison.ranks), comparison.seed
+    table = Table(title=f"\nRing all-reduce, {ranks} ranks, seed {seed}: what each routing delivered", box=None)
+    table.add_column("routing", no_wrap=True)
+    for column in (
+        "size", "time\n(s)", "busbw\n(Mbit/s)", "of the\nbound", "flows on\nbusiest link", "cores\nused", "CPU\nidle",
+    ):  # fmt: skip
         table.add_column(column, justify="right", no_wrap=True)
     for run in comparison.runs:
-        for result in run.results:
-            cells = dict(zip(COLUMNS, row(result.timing, result.wrong), strict=True))
+        for number, result in enumerate(run.results):
+            timing = result.timing
             used, of = cores_used(comparison.fabric, result)
             table.add_row(
-                run.routing.value, *(cells[column] for column in shown), f"{result.timing.bound_s * 1e6:.0f}",
-                f"{result.timing.ratio_to_bound:.3f}", str(worst_link_flows(comparison.fabric, result)),
-                f"{used}/{of}", f"{result.cpu_idle:.0%}",
+                TITLES[run.routing] if number == 0 else "", size_name(timing.size_bytes), f"{timing.time_s:.2f}",
+                f"{timing.busbw_bytes_per_s * 8e-6:.2f}", f"{timing.ratio_to_bound:.1%}",
+                str(worst_link_flows(comparison.fabric, result)), f"{used} of {of}", f"{result.cpu_idle:.0%}",
             )  # fmt: skip
         table.add_section()
     console.print(table)
-    for run in comparison.runs:
-        for line in footer((result.timing, result.wrong) for result in run.results):
-            console.print(f"{line}  ({run.routing})")
-    starved = [run.routing.value for run in comparison.runs if any(r.cpu_idle < CPU_LIMIT_IDLE for r in run.results)]
+    starved = [TITLES[run.routing] for run in comparison.runs if any(r.cpu_idle < CPU_LIMIT_IDLE for r in run.results)]
     if starved:
         console.print(f"The processors had less than {CPU_LIMIT_IDLE:.0%} idle time under {', '.join(starved)}: "
                       "the machine, not the fabric, may be what limited these results.")  # fmt: skip
 
 
+def _gain_json(gain: Gain) -> dict[str, object]:
+    used, of = gain.ecmp_cores
+    return {
+        "seed": gain.seed, "ratio": gain.ratio,
+        "optimised_busbw_bps": gain.optimised_bps, "ecmp_busbw_bps": gain.ecmp_bps,
+        "ecmp_worst_link_flows": gain.ecmp_worst_flows, "ecmp_cores_used": used, "cores": of,
+    }  # fmt: skip
+
+
 def _print_checks(console: Console, verdict: Sequence[Check]) -> None:
     for check in verdict:
         mark = "[green]pass[/green]" if check.passed else "[bold red]MISS[/bold red]"
-        console.print(f"  {mark}  {check.name}: {check.detail}")
+        console.print(f"  {mark}  {check.name}: {check.detail}", soft_wrap=True)
 
 
 def _print_gains(console: Console, gains: Sequence[Gain]) -> None:
-    table = Table(title="Optimised over ECMP, largest size", box=None)
-    for column in ("seed", "optimised (Mbit/s)", "ECMP (Mbit/s)", "ratio", "ECMP flows on worst link", "ECMP cores"):
+    table = Table(title="\nOptimised over ECMP, largest size", box=None)
+    for column in (
+        "seed", "optimised\n(Mbit/s)", "ECMP\n(Mbit/s)", "ratio", "ECMP flows on\nbusiest link", "cores of\nECMP",
+    ):  # fmt: skip
         table.add_column(column, justify="right")
     for gain in gains:
         table.add_row(
             str(gain.seed), f"{gain.optimised_bps / 1e6:.2f}", f"{gain.ecmp_bps / 1e6:.2f}", f"{gain.ratio:.2f}",
-            str(gain.ecmp_worst_flows), "{}/{}".format(*gain.ecmp_cores),
+            str(gain.ecmp_worst_flows), "{} of {}".format(*gain.ecmp_cores),
         )  # fmt: skip
     console.print(table)
 

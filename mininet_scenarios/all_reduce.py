@@ -201,8 +201,7 @@ def _launcher_script(cluster: Cluster) -> str:
         "#!/bin/sh",
         'while [ "${1#-}" != "$1" ]; do shift; done',
         'case "$1" in', *cases, '*) echo "no emulated host has address $1" >&2; exit 1 ;;', "esac",
-        # Ranks after switches: a switch that waits for a processor is a link that stands still.
-        f'shift; exec {enter} -- sh -c "exec nice -n 5 $*"', "",
+        f'shift; exec {enter} -- sh -c "exec $*"', "",
     ))  # fmt: skip
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -81,14 +81,15 @@ class Cluster:
         self.stop()
 
     def stop(self) -> None:
-        """Take everything down; calling it twice is harmless."""
-        with deaf_to_interrupts():
-            self._relay.stop()
-            self.switch.stop()
+        """Take everything down, whatever of it fails; calling it twice is harmless."""
+        # The last one pushed goes first; what it raises is told once the others have had their turn.
+        with deaf_to_interrupts(), ExitStack() as steps:
+            steps.callback(self.run.remove)
             if self.net is not None:
-                self.net.stop()
+                steps.callback(self.net.stop)
                 self.net = None
-            self.run.remove()
+            steps.callback(self.switch.stop)
+            steps.callback(self._relay.stop)
 
     def host_pid(self, host: str) -> int:
         """Process whose namespaces are the host's.

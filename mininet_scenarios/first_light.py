@@ -9,8 +9,7 @@ from enum import StrEnum
 from functools import partial
 from pathlib import Path
 
-from controller.client import Client
-from controller.service import JobState
+from controller.client import Client, JobState
 from mininet_scenarios.all_reduce import SizeResult, StartFailed, Sweep, run_all_reduce
 from mininet_scenarios.cluster import Cluster
 from mininet_scenarios.daemon import Daemon, free_address
@@ -140,7 +139,7 @@ class FirstLight:
     k : int
         Ports of each switch.
     directory : Path
-        For logs and the daemons' files; made where missing.
+        Takes the logs.
     progress : callable
         Told what is going on, in a few words.
     """
@@ -155,7 +154,6 @@ class FirstLight:
 
     def __enter__(self) -> FirstLight:
         self._tell(f"building {len(self.fabric.switches)} switches and {len(self.fabric.hosts)} hosts")
-        self._directory.mkdir(parents=True, exist_ok=True)
         self._cluster.__enter__()
         return self
 
@@ -179,6 +177,7 @@ class FirstLight:
         for routing in routings:
             self._number += 1
             name = f"{self._number:02d}-{routing}"
+            tell = partial(self._tell_of, f"seed {seed}, {routing}")
             self._cluster.forget_rules()
             # State goes with the cluster: a daemon that found an earlier run's would still have its job.
             daemon = Daemon(
@@ -190,37 +189,40 @@ class FirstLight:
             )
             try:
                 with daemon:
-                    self._tell(f"{routing}: the daemon discovers the fabric")
-                    daemon.wait_ready(partial(self._tell_of, routing))
+                    tell("the daemon discovers the fabric")
+                    daemon.wait_ready(tell)
                     if efficiency is None:
-                        self._tell("one TCP flow alone on the fabric")
+                        tell("one TCP flow alone on the fabric")
                         efficiency = link_efficiency(self._cluster, *_far_apart(self.fabric))
-                    runs.append(self._run(routing, ranks, sweep, daemon.client, self._directory / f"{name}-mpi.log"))
+                    log = self._directory / f"{name}-mpi.log"
+                    runs.append(self._run(routing, ranks, sweep, daemon.client, log, tell))
             finally:
                 shutil.copyfile(daemon.log, self._directory / f"{name}-daemon.log")
         return Comparison(self.fabric, seed, ranks, efficiency or 0.0, tuple(runs))
 
-    def _run(self, routing: Routing, ranks: tuple[str, ...], sweep: Sweep, client: Client, log: Path) -> Run:
+    def _run(
+        self, routing: Routing, ranks: tuple[str, ...], sweep: Sweep, client: Client, log: Path, tell: Progress
+    ) -> Run:
         plan: tuple[PlannedPair, ...] = ()
         share = None
         if routing is Routing.OPTIMISED:
-            self._tell(f"{routing}: planning and installing the job's paths")
+            tell("planning and installing the job's paths")
             client.submit_job(Job(_JOB, ranks, max(sweep.sizes_bytes)))
             share = client.wait_job(_JOB, JobState.ACTIVE, _ACTIVE_PATIENCE_S).share
             plan = _planned(client)
         for left in reversed(range(_MPI_STARTS)):
             await_reachable(self._cluster, ranks)
             try:
-                results = run_all_reduce(self._cluster, ranks, sweep, log, partial(self._tell_of, routing))
+                results = run_all_reduce(self._cluster, ranks, sweep, log, tell)
                 break
             except StartFailed as error:
                 if not left:
                     raise
-                self._tell(f"{routing}: {error}; starting the ranks again")
+                tell(f"{error}; starting the ranks again")
         return Run(routing, results, plan, share)
 
-    def _tell_of(self, routing: Routing, now: str) -> None:
-        self._tell(f"{routing}: {now}")
+    def _tell_of(self, where: str, now: str) -> None:
+        self._tell(f"{where}: {now}")
 
 
 def _planned(client: Client) -> tuple[PlannedPair, ...]:

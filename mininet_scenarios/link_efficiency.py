@@ -42,7 +42,9 @@ def link_efficiency(cluster: Cluster, source: str, target: str) -> float:
         port = json.loads(_line(receiver))["port"]
         sender = cluster.start_in(source, sys.executable, str(_PROGRAM), "send", address, str(port), str(size_bytes))
         try:
-            sender.wait(_PATIENCE_S)
+            # Only a sender that got all of it off lets the receiver speak: else it would wait for ever.
+            if sender.wait(_PATIENCE_S):
+                raise ValueError("the sender failed")
             result = json.loads(_line(receiver))
         finally:
             sender.kill()

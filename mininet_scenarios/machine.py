@@ -1,7 +1,9 @@
-"""What the machine itself was doing: an emulation that runs out of CPU measures the CPU."""
+"""The machine's processors: what they were doing, and who comes first. Out of CPU, an emulation measures the CPU."""
 
 from __future__ import annotations
 
+import contextlib
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,3 +28,20 @@ class CpuTime:
         """Share of the time since then in which processors had nothing to do, from 0 to 1."""
         passed = self.total - earlier.total
         return (self.idle - earlier.idle) / passed if passed > 0 else 1.0
+
+
+SWITCH_NICENESS = -10
+"""A switch that waits for a processor is a link that stands still: it comes before the ranks, and before us."""
+
+
+def set_niceness(pid: int, niceness: int) -> None:
+    """Place a process among those that want a processor; threads and children that it starts later inherit it.
+
+    With autogroups (sched(7)) every session is a group, groups share the processors evenly, and niceness counts inside
+    a group alone. Sixteen ranks, each its own session, then leave a switch one seventeenth of what is fought over, so
+    the group is placed as well. ``pid`` must lead a session, or its neighbours are moved with it.
+    """
+    os.setpriority(os.PRIO_PROCESS, pid, niceness)
+    # A kernel without autogroups has no such file, and needs none.
+    with contextlib.suppress(OSError):
+        Path(f"/proc/{pid}/autogroup").write_text(str(niceness))

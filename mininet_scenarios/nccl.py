@@ -63,15 +63,34 @@ class Timing:
         return min(self.seconds)
 
 
+COLUMNS = ("size (B)", "count", "type", "redop", "root", "time (us)", "algbw (GB/s)", "busbw (GB/s)", "#wrong")
+_WIDTHS = (12, 11, 6, 6, 5, 10, 10, 10, 7)
+
+
 def row(timing: Timing, wrong: int) -> tuple[str, ...]:
-    """The columns of nccl-tests: size, count, type, redop, root, time (µs), algbw, busbw (GB/s), #wrong."""
+    """What nccl-tests prints of one size, by `COLUMNS`."""
     return (
         str(timing.size_bytes), str(timing.size_bytes // 4), "float", "sum", "-1", f"{timing.time_s * 1e6:.0f}",
         f"{timing.algbw_bytes_per_s / 1e9:.6f}", f"{timing.busbw_bytes_per_s / 1e9:.6f}", str(wrong),
     )  # fmt: skip
 
 
-COLUMNS = ("size (B)", "count", "type", "redop", "root", "time (us)", "algbw (GB/s)", "busbw (GB/s)", "#wrong")
+def output(results: Iterable[tuple[Timing, int]]) -> tuple[str, ...]:
+    """The lines that nccl-tests prints of a run: two of headings, one for each size, and the footer.
+
+    Parameters
+    ----------
+    results : iterable of (Timing, int)
+        Each size, with its wrong elements.
+    """
+    results = tuple(results)
+    names, units = zip(*(column.split(" ") if " " in column else (column, "") for column in COLUMNS), strict=True)
+    rows = (row(timing, wrong) for timing, wrong in results)
+    return (f"#{_line(names)[1:]}", f"#{_line(units)[1:]}", *map(_line, rows), *footer(results))
+
+
+def _line(cells: Iterable[str]) -> str:
+    return "".join(cell.rjust(width) for cell, width in zip(cells, _WIDTHS, strict=True))
 
 
 def footer(results: Iterable[tuple[Timing, int]]) -> tuple[str, str]:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mininet_scenarios.buffers import SEND_BUFFER_BYTES, raised_buffers
+from mininet_scenarios.machine import SWITCH_NICENESS, set_niceness
 from mininet_scenarios.requirements import OVS_SCHEMA, program
 from mininet_scenarios.rundir import RunDirectory
 from topologies.errors import HeddleError
@@ -78,6 +79,7 @@ class OpenVSwitch:
         # Sockets take their size as they are opened, hence daemon and ports both inside the block.
         with raised_buffers():
             self._spawn("ovs-vswitchd", self.database, namespace=self._run.namespace)
+            set_niceness(self._processes[-1].pid, SWITCH_NICENESS)
             self._await(self._path / "ovs-vswitchd.ctl", "ovs-vswitchd")
             self.configure(_bridge_commands(bridges, self))
             self._open_send_socket(bridges)

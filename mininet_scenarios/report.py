@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -29,11 +28,6 @@ def to_json(comparison: Comparison, verdict: Sequence[Check]) -> dict[str, Any]:
         "checks": [{"name": check.name, "passed": check.passed, "detail": check.detail} for check in verdict],
         "passed": all(check.passed for check in verdict),
     }
-
-
-def write_json(comparison: Comparison, verdict: Sequence[Check], path: Path) -> None:
-    """Write `to_json`."""
-    path.write_text(json.dumps(to_json(comparison, verdict), indent=2) + "\n")
 
 
 def write_picture(comparison: Comparison, path: Path) -> None:

@@ -102,10 +102,14 @@ class FakeSwitch:
     def rules(self) -> SwitchRules:
         return self._world.tables[self.dpid]
 
+    def ports(self) -> list[Port]:
+        return [self._world.port(number, up=self._world.is_up(self.dpid, number)) for number in (1, 2, 3, 4)]
+
     def send_frame(self, port: int, frame: bytes) -> None:
         self._world.carry(PortId(self.dpid, port), frame)
 
     def read_rules(self) -> tuple[SwitchRules, int]:
+        self._world.while_reading()
         return self.rules, self._world.foreign
 
     def commit(self, operations: Sequence[Operation]) -> tuple[str, ...]:
@@ -128,6 +132,7 @@ class World:
         self.tables = {node.dpid: SwitchRules() for node in fabric.switches}
         self.dead: set[PortId] = set()
         self.foreign = 0
+        self.while_reading: Callable[[], None] = lambda: None
         self.log: list[tuple[int, Operation]] = []
         dpids = {node.id: node.dpid for node in fabric.switches}
         self.peer = {
@@ -154,7 +159,7 @@ class World:
 
     def connect(self, *dpids: int) -> None:
         for dpid in dpids or self.tables:
-            self.core.switch_up(self.switches[dpid], [self.port(number) for number in (1, 2, 3, 4)])
+            self.core.switch_up(self.switches[dpid])
 
     def carry(self, at: PortId, frame: bytes) -> None:
         """What leaves a port arrives at the other end of its cable, where LLDP goes to the controller."""
@@ -176,6 +181,9 @@ class World:
         self.connect()
         self.run(3)
         return self
+
+    def is_up(self, dpid: int, port: int) -> bool:
+        return PortId(dpid, port) not in self.dead
 
     def cut(self, link: LinkId) -> None:
         dpid = self.fabric.node_by_id[link.node].dpid
@@ -412,3 +420,53 @@ def test_a_job_behind_a_switch_that_takes_no_rules_fails_alone(world: World) -> 
     assert states["behind"].state is JobState.FAILED
     assert "h1" in states["behind"].reason
     assert states["free"].state is JobState.ACTIVE
+
+
+def test_a_restarted_daemon_waits_for_switches_that_it_knew(world: World) -> None:
+    world.up()
+    world.core.submit_job(ring("r", "h1", "h5", "h9", "h13"))
+    world.run(1)
+    rules, paths = world.installed(), world.core.plan().paths
+    world.end()
+    world.log.clear()
+    world.start()
+    late, *rest = world.tables
+    world.connect(*rest)
+    world.run(8)
+    assert world.names[late] in world.core.readiness().reason
+    world.connect(late)
+    world.run(3)
+    assert world.core.readiness().ready
+    assert world.core.plan().paths == paths
+    assert world.installed() == rules
+    assert world.log == []
+
+
+def test_a_declared_switch_that_never_comes_holds_nothing_up_for_long(world: World) -> None:
+    world.connect(*(dpid for dpid, name in world.names.items() if name != "c1"))
+    world.run(20)
+    assert world.core.readiness().ready
+    assert "c1" not in world.core.fabric().node_by_id
+
+
+def test_a_port_that_goes_down_while_the_rules_are_read_stays_down(world: World) -> None:
+    dead = LinkId("a0-0", 3)
+    world.while_reading = lambda: world.cut(dead) if PortId(0x30001, 1) not in world.dead else None
+    world.up()
+    assert not {dead, LinkId("c1", 1)} & world.core.fabric().link_by_id.keys()
+    assert LinkId("c1", 2) in world.core.fabric().link_by_id
+
+
+def test_no_new_path_gets_a_label_that_a_switch_out_of_reach_may_still_push(world: World) -> None:
+    world.up()
+    world.core.submit_job(ring("r", "h1", "h5"))
+    world.run(1)
+    edge = FABRIC.node_by_id["e0-0"].dpid
+    old = {path.label for path in world.core.plan().paths if path.source == "h1"}
+    world.core.switch_down(edge, "closed")
+    world.core.remove_job("r")
+    world.run(60)
+    world.core.submit_job(ring("s", "h9", "h13"))
+    world.run(1)
+    assert world.core.plan().paths
+    assert not old & {path.label for path in world.core.plan().paths}

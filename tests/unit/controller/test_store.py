@@ -77,14 +77,23 @@ def test_a_host_comes_back_at_its_port(tmp_path_factory, dpid, port):
         assert store.hosts() == (("10.0.0.1", "02:00:00:00:00:01", PortId(dpid, port)),)
 
 
-def test_labels_in_quarantine_come_back_until_they_are_old(directory):
+def test_labels_that_a_plan_gave_up_rest_until_they_are_released(directory):
     with Store(directory) as store:
-        store.quarantine([16, 17], 100.0)
-        store.quarantine([18], 200.0)
+        store.save_plan(two_host_plan(), {18: "e1", 19: "e2"})
+        store.save_plan(None, {16: "e1"})
+        store.release_labels([18])
 
     with Store(directory) as store:
-        assert store.quarantined(since_s=150.0) == {18: 200.0}
-        assert store.quarantined(since_s=0.0) == {18: 200.0}
+        assert store.resting_labels() == {16: "e1", 19: "e2"}
+
+
+def test_the_hosts_of_a_port_can_be_forgotten(directory):
+    with Store(directory) as store:
+        store.save_host("10.0.0.1", "02:00:00:00:00:01", PortId(1, 1))
+        store.save_host("10.0.0.2", "02:00:00:00:00:02", PortId(1, 2))
+        store.delete_hosts(PortId(1, 1))
+
+        assert [host.ip for host in store.hosts()] == ["10.0.0.2"]
 
 
 def test_events_are_kept_with_growing_ids_and_bounded(directory):

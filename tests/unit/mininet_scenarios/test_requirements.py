@@ -69,3 +69,15 @@ def test_bad_arguments_are_bad_input(arguments: list[str], said: str, capsys: py
     assert error.startswith("heddle: ")
     assert error.count("\n") == 1
     assert said in error
+
+
+def test_a_report_that_cannot_be_written_is_said_before_anything_is_built(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for check in ("check_machine", "mpi_program"):
+        monkeypatch.setattr(f"mininet_scenarios.requirements.{check}", lambda: None)
+    (tmp_path / "file").touch()
+    assert main(["emulate", "--report", str(tmp_path / "file")]) == 2
+    error = capsys.readouterr().err
+    assert f"the report cannot be written to {tmp_path}/file (File exists)" in error
+    assert error.count("\n") == 1

@@ -1,0 +1,108 @@
+"""A plan is kept while it serves, made anew when it no longer does, and bettered when the fabric allows it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from controller.planning import PlanAnswer, PlanRequest, make_plan
+from controller.service import PlanStatus
+from dataplane.compiler import DefaultRouting
+from solver.routing import Objective
+from topologies.fabric import Fabric, LinkId
+from topologies.fat_tree import fat_tree
+from workloads.job import Job
+
+FABRIC = fat_tree(4, capacity_bps=1e7, delay_s=1e-5)
+RING = Job("r", ("h1", "h5", "h9", "h13"), 1 << 20)
+# Both pairs leave edge switch e0-0 upwards: with one uplink left they share it.
+TWO_FROM_ONE_EDGE = Job("t", ("h1", "h5", "h2", "h6"), 1 << 20)
+
+
+def request(fabric: Fabric = FABRIC, job: Job = RING, after: PlanAnswer | None = None, **more: object) -> PlanRequest:
+    values: dict[str, object] = {
+        "fabric": fabric, "edge_ports": {}, "jobs": (job,), "default": DefaultRouting.ECMP, "max_utilisation": 0.95,
+        "objective": Objective.MIN_DELAY,
+        "active": after.plan if after is not None else None,
+        "solved_on": after.solved_on if after is not None else None,
+    }  # fmt: skip
+    return PlanRequest(**(values | more))  # type: ignore[arg-type]
+
+
+def planned(answer: PlanAnswer) -> PlanStatus:
+    assert answer.failures == {}
+    assert answer.plan is not None
+    return answer.plan
+
+
+def without(fabric: Fabric, link: LinkId) -> Fabric:
+    return fabric.without_links((link, fabric.link_by_id[link].reverse_id))
+
+
+def widened(fabric: Fabric, factor: float, *names: LinkId) -> Fabric:
+    links = tuple(
+        replace(link, capacity_bps=link.capacity_bps * factor) if not names or link.id in names else link
+        for link in fabric.links
+    )
+    return replace(fabric, links=links)
+
+
+def test_the_same_situation_keeps_plan_and_labels_without_solving() -> None:
+    first = make_plan(request())
+    again = make_plan(request(after=first))
+    assert planned(again) == planned(first)
+    assert again.solved_on is first.solved_on
+
+
+def test_after_a_restart_the_plan_is_compared_with_the_best_and_kept() -> None:
+    first = make_plan(request())
+    again = make_plan(request(after=first, solved_on=None))
+    assert planned(again).paths == planned(first).paths
+    assert planned(again).epoch == planned(first).epoch
+    assert again.solved_on == FABRIC
+
+
+def test_a_share_lost_with_a_link_is_won_back_with_it() -> None:
+    whole = make_plan(request(job=TWO_FROM_ONE_EDGE))
+    assert planned(whole).share == pytest.approx(0.95)
+    broken = without(FABRIC, LinkId("e0-0", 3))
+    degraded = make_plan(request(broken, TWO_FROM_ONE_EDGE, whole))
+    assert planned(degraded).share == pytest.approx(0.475)
+    restored = make_plan(request(FABRIC, TWO_FROM_ONE_EDGE, degraded))
+    assert planned(restored).share == pytest.approx(0.95)
+
+
+def test_a_link_elsewhere_that_goes_and_comes_back_moves_nothing() -> None:
+    first = make_plan(request())
+    used = {link for path in planned(first).paths for link in path.links}
+    spare = next(
+        link.id
+        for link in FABRIC.links
+        if link.source.startswith("a") and link.target.startswith("c") and not {link.id, link.reverse_id} & used
+    )
+    second = make_plan(request(without(FABRIC, spare), after=first))
+    third = make_plan(request(after=second))
+    assert planned(first).paths == planned(second).paths == planned(third).paths
+
+
+@pytest.mark.parametrize("factor", [0.5, 2.0])
+def test_other_capacities_make_the_plan_anew(factor: float) -> None:
+    first = make_plan(request())
+    second = make_plan(request(widened(FABRIC, factor), after=first))
+    rates = [path.rate_bps for path in planned(second).paths if path.rate_bps]
+    assert rates == pytest.approx([0.95 * factor * 1e7] * 4)
+
+
+def test_a_narrower_link_on_the_way_makes_the_plan_anew() -> None:
+    first = make_plan(request())
+    link = next(path.links[2] for path in planned(first).paths if path.rate_bps)
+    second = make_plan(request(widened(FABRIC, 0.5, link), after=first))
+    assert all(link not in path.links for path in planned(second).paths if path.rate_bps)
+
+
+def test_another_allowed_utilisation_makes_the_plan_anew() -> None:
+    first = make_plan(request())
+    second = make_plan(request(after=first, max_utilisation=0.5))
+    assert planned(second).share == pytest.approx(0.5)
+    assert planned(second).max_utilisation == 0.5

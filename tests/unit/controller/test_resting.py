@@ -1,0 +1,58 @@
+"""A label that was given up is used again only when nobody can push it any more."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from controller.resting import REST_S, RestingLabels
+from controller.store import Store
+from controller.testing import two_host_plan
+
+
+@pytest.fixture(name="store")
+def store_fixture(tmp_path: Path) -> Iterator[Store]:
+    with Store(tmp_path / "state") as store:
+        yield store
+
+
+def given_up(store: Store, at_s: float) -> RestingLabels:
+    labels = RestingLabels(store, at_s)
+    store.save_plan(two_host_plan(), {16: "e1", 17: "e2"})
+    labels.give_up({16: "e1", 17: "e2"}, at_s)
+    return labels
+
+
+def test_labels_rest_for_a_while_and_are_then_forgotten(store: Store) -> None:
+    labels = given_up(store, 100.0)
+    both = frozenset({"e1", "e2"})
+    assert labels.at(100.0 + REST_S / 2, both) == {16, 17}
+    assert labels.at(100.0 + REST_S, both) == frozenset()
+    assert store.resting_labels() == {}
+
+
+def test_the_labels_of_an_ingress_out_of_reach_rest_until_it_is_back_and_longer(store: Store) -> None:
+    labels = given_up(store, 100.0)
+    assert labels.at(1000.0, frozenset({"e2"})) == {16}
+    assert labels.at(1001.0, frozenset({"e1", "e2"})) == {16}
+    assert labels.at(1000.0 + REST_S, frozenset({"e1", "e2"})) == frozenset()
+
+
+def test_after_a_restart_labels_rest_anew(store: Store) -> None:
+    given_up(store, 100.0)
+    labels = RestingLabels(store, 5.0)
+    assert labels.at(5.0, frozenset({"e1", "e2"})) == {16, 17}
+
+
+def test_a_store_that_fails_keeps_its_labels_and_stops_nothing(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    from topologies.errors import HeddleError
+
+    def full(_labels: object) -> None:
+        raise HeddleError("the disk is full")
+
+    labels = given_up(store, 100.0)
+    monkeypatch.setattr(store, "release_labels", full)
+    assert labels.at(100.0 + REST_S, frozenset({"e1", "e2"})) == frozenset()
+    assert store.resting_labels() == {16: "e1", 17: "e2"}
