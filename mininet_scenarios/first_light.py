@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
+from itertools import count
 from pathlib import Path
 
 from controller.client import Client, JobState
@@ -69,12 +70,15 @@ class Run:
         Empty where nothing was planned.
     share : float or None
         Share of line rate that the plan gives every pair.
+    mpi_starts : int
+        How often MPI had to be started until its ranks had met.
     """
 
     routing: Routing
     results: tuple[SizeResult, ...]
     plan: tuple[PlannedPair, ...] = ()
     share: float | None = None
+    mpi_starts: int = 1
 
 
 @dataclass(frozen=True)
@@ -210,16 +214,17 @@ class FirstLight:
             client.submit_job(Job(_JOB, ranks, max(sweep.sizes_bytes)))
             share = client.wait_job(_JOB, JobState.ACTIVE, _ACTIVE_PATIENCE_S).share
             plan = _planned(client)
-        for left in reversed(range(_MPI_STARTS)):
+        for start in count(1):
             await_reachable(self._cluster, ranks)
+            said = log if start == 1 else log.with_stem(f"{log.stem}-{start}")
             try:
-                results = run_all_reduce(self._cluster, ranks, sweep, log, tell)
+                results = run_all_reduce(self._cluster, ranks, sweep, said, tell)
                 break
             except StartFailed as error:
-                if not left:
+                if start == _MPI_STARTS:
                     raise
                 tell(f"{error}; starting the ranks again")
-        return Run(routing, results, plan, share)
+        return Run(routing, results, plan, share, start)
 
     def _tell_of(self, where: str, now: str) -> None:
         self._tell(f"{where}: {now}")

@@ -51,7 +51,7 @@ def link_efficiency(cluster: Cluster, source: str, target: str) -> float:
             sender.wait()
     except (subprocess.TimeoutExpired, ValueError, KeyError) as error:
         raise HeddleError(
-            f"a TCP flow from {source} to {target} did not get through in {_PATIENCE_S} s; see 'heddle events'"
+            f"a TCP flow from {source} to {target} did not get through within {_PATIENCE_S} s; see the daemon's log"
         ) from error
     finally:
         receiver.kill()

@@ -63,6 +63,7 @@ def _run_json(fabric: Fabric, run: Run) -> dict[str, Any]:
     return {
         "routing": run.routing.value,
         "share": run.share,
+        "mpi_starts": run.mpi_starts,
         "plan": [
             {"source": pair.source, "target": pair.target, "links": [str(link) for link in pair.links],
              "data": pair.carries_data}

@@ -19,6 +19,7 @@ pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="needs root; run 'make test'"),
     pytest.mark.timeout(900),
 ]
+VSCTL = ["ovs-vsctl", "--timeout=30"]
 HEDDLE = [sys.executable, "-m", "heddle"]
 SYSCTLS = [Path(f"/proc/sys/net/core/{name}_default") for name in ("wmem", "rmem")]
 
@@ -40,18 +41,22 @@ def has_daemon(pid: int) -> bool:
 
 @pytest.fixture(name="foreign")
 def foreign_fixture() -> Iterator[str]:
-    """A namespace and a bridge that somebody else made."""
-    name = f"foreign{os.getpid()}"
+    """A namespace, a Linux bridge and an Open vSwitch bridge that somebody else made, all of one name."""
+    name = f"alien{os.getpid()}"
+    undo = (["ip", "netns", "delete", name], ["ip", "link", "delete", f"{name}l"], [*VSCTL, "del-br", name])
     subprocess.run(["ip", "netns", "add", name], check=True)
-    subprocess.run(["ip", "link", "add", name[:15], "type", "bridge"], check=True)
+    subprocess.run(["ip", "link", "add", f"{name}l", "type", "bridge"], check=True)
+    subprocess.run([*VSCTL, "add-br", name, "--", "set", "Bridge", name, "datapath_type=netdev"], check=True)
     yield name
-    subprocess.run(["ip", "link", "delete", name[:15]], check=True)
-    subprocess.run(["ip", "netns", "delete", name], check=True)
+    for command in undo:
+        subprocess.run(command, check=True)
 
 
 def assert_untouched(foreign: str) -> None:
     assert foreign in subprocess.run(["ip", "netns", "list"], capture_output=True, text=True, check=True).stdout
-    subprocess.run(["ip", "link", "show", foreign[:15]], check=True, capture_output=True)
+    subprocess.run(["ip", "link", "show", f"{foreign}l"], check=True, capture_output=True)
+    rules = ["ovs-ofctl", "dump-flows", foreign]
+    assert "NORMAL" in subprocess.run(rules, capture_output=True, text=True, check=True).stdout
 
 
 def test_an_all_reduce_takes_its_planned_paths_and_leaves_nothing_behind(tmp_path: Path, foreign: str) -> None:
