@@ -52,7 +52,7 @@ class DaemonUnreachable(HeddleError):
     """No daemon answers."""
 
     def __init__(self, url: str, reason: str) -> None:
-        self.url = url
+        self.url, self.reason = url, reason
         super().__init__(
             f"no daemon answers at {url} ({reason}); start one with 'heddle run' or name another with --api"
         )
@@ -198,7 +198,7 @@ class Client:
             try:
                 readiness = self.ready()
             except DaemonUnreachable as error:
-                return str(error)
+                return f"no daemon answers at {error.url} yet ({error.reason})"
             return None if readiness.ready else readiness.reason
 
         self._wait(check, timeout_s, "the daemon is not ready", progress)

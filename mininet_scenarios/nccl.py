@@ -90,7 +90,7 @@ def output(results: Iterable[tuple[Timing, int]]) -> tuple[str, ...]:
 
 
 def _line(cells: Iterable[str]) -> str:
-    return "".join(cell.rjust(width) for cell, width in zip(cells, _WIDTHS, strict=True))
+    return "".join(cell.rjust(width) for cell, width in zip(cells, _WIDTHS, strict=True)).rstrip()
 
 
 def footer(results: Iterable[tuple[Timing, int]]) -> tuple[str, str]:
