@@ -40,14 +40,19 @@ def _work(pipe: Connection) -> None:
         try:
             answer = make_plan(request)
         except HeddleError as error:
-            answer = error
+            # Not the error itself: one that carries data cannot be unpickled again.
+            answer = HeddleError(str(error))
         except Exception as error:
-            logging.getLogger(__name__).exception("planning failed")
-            answer = HeddleError(f"planning failed with {type(error).__name__}: {error}; see the log and report it")
+            answer = _unexpected(error)
         try:
             pipe.send(answer)
         except (BrokenPipeError, OSError):
             return
+
+
+def _unexpected(error: Exception) -> HeddleError:
+    log.exception("planning failed")
+    return HeddleError(f"planning failed with {type(error).__name__}: {error}; see the log and report it")
 
 
 class Planner:
@@ -59,12 +64,13 @@ class Planner:
         Called in the planner's thread with the request and its answer; it passes them on to the thread
         that owns the state.
     deadline_s : float
-        A plan that takes longer is given up: the process is killed and started again.
+        A plan that takes longer is given up: the process is killed and started again. May be changed at any time,
+        for the plans after that.
     """
 
     def __init__(self, deliver: Deliver, deadline_s: float = 60.0) -> None:
         self._deliver = deliver
-        self._deadline_s = deadline_s
+        self.deadline_s = deadline_s
         self._wake = threading.Condition()
         self._next: PlanRequest | None = None
         self._stopped = False
@@ -87,12 +93,17 @@ class Planner:
         with self._wake:
             self._stopped = True
             self._wake.notify()
-        self._end_process()
+        if (process := self._process) is not None:
+            # Wakes the thread where it waits for an answer.
+            process.kill()
         if self._thread.ident is not None:
             self._thread.join(timeout=10)
 
     def _run(self) -> None:
-        self._start_process()
+        try:
+            self._start_process()
+        except Exception:
+            log.exception("the planning process does not start; it is tried again with the first plan")
         while True:
             with self._wake:
                 self._wake.wait_for(lambda: self._stopped or self._next is not None)
@@ -100,8 +111,16 @@ class Planner:
                     break
                 request, self._next = self._next, None
             if request is not None:
-                self._deliver(request, self._plan(request))
+                self._deliver(request, self._answer(request))
         self._end_process()
+
+    def _answer(self, request: PlanRequest) -> Answer:
+        try:
+            return self._plan(request)
+        except Exception as error:
+            # Whatever failed here, memory or descriptors perhaps, the next request must find a thread.
+            self._end_process()
+            return _unexpected(error)
 
     def _plan(self, request: PlanRequest) -> Answer:
         if self._process is None or not self._process.is_alive():
@@ -111,14 +130,14 @@ class Planner:
             return HeddleError("the planning process did not start; see the log")
         try:
             pipe.send(request)
-            if pipe.poll(self._deadline_s):
+            if pipe.poll(self.deadline_s):
                 answer: Answer = pipe.recv()
                 return answer
         except (EOFError, OSError):
             self._end_process()
             return HeddleError("the planning process ended without an answer; it starts again with the next plan")
         self._end_process()
-        return HeddleError(f"planning took longer than {self._deadline_s:g} s and was given up")
+        return HeddleError(f"planning took longer than {self.deadline_s:g} s and was given up")
 
     def _start_process(self) -> None:
         self._end_process()
@@ -128,6 +147,8 @@ class Planner:
         process.start()
         theirs.close()
         self._pipe, self._process = ours, process
+        if self._stopped:
+            self._end_process()
 
     def _end_process(self) -> None:
         process, self._process = self._process, None
