@@ -42,7 +42,7 @@ class ChannelLimits:
     Attributes
     ----------
     max_message_bytes, max_hello_bytes : int
-        Longest message, and longest first message.
+        Longest message (some types are bound more tightly, see `controller.framing`), and longest first message.
     max_reply_bytes : int
         Longest answer to one request, over all its parts.
     max_ports : int

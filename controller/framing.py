@@ -85,10 +85,13 @@ _UNREAD = {
     Phase.PORTS: {_T.PACKET_IN, _T.FLOW_REMOVED, _T.EXPERIMENTER},
     Phase.UP: {_T.FLOW_REMOVED, _T.EXPERIMENTER},
 }
+# A packet is a frame of at most 9,018 bytes with its match; errors and echoes carry a message or a few bytes of ours.
 _LENGTHS = {
-    _T.ERROR: (12, 0xFFFF),
+    _T.ERROR: (12, 4 << 10),
+    _T.ECHO_REQUEST: (8, 4 << 10),
+    _T.ECHO_REPLY: (8, 4 << 10),
     _T.FEATURES_REPLY: (32, 32),
-    _T.PACKET_IN: (34, 0xFFFF),
+    _T.PACKET_IN: (34, 16 << 10),
     _T.PORT_STATUS: (80, 80),
     _T.MULTIPART_REPLY: (16, 0xFFFF),
     _T.BARRIER_REPLY: (8, 8),
@@ -106,7 +109,7 @@ def check_header(header: Header, phase: Phase, max_bytes: int) -> bool:
     Parameters
     ----------
     max_bytes : int
-        Longest message accepted.
+        Longest message accepted, whatever its type; some types have a tighter bound of their own.
 
     Raises
     ------
@@ -120,8 +123,10 @@ def check_header(header: Header, phase: Phase, max_bytes: int) -> bool:
     if not read and header.type not in _UNREAD[phase]:
         raise Violation("type", f"sent a message of type {header.type}, which has no place in phase {phase.name}")
     shortest, longest = _LENGTHS.get(MessageType(header.type), (HEADER_BYTES, 0xFFFF))
-    if not shortest <= header.length <= min(longest, max_bytes):
-        raise Violation("length", f"sent a {MessageType(header.type).name} of {header.length} bytes")
+    longest = min(longest, max_bytes)
+    if not shortest <= header.length <= longest:
+        name = MessageType(header.type).name
+        raise Violation("length", f"sent a {name} of {header.length} bytes, not of {shortest} to {longest}")
     return read
 
 

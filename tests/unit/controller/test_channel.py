@@ -132,6 +132,38 @@ def test_a_connected_switch_that_breaks_the_rules_is_disconnected(
     assert good.expect(good.ECHO_REPLY) == (77, b"still there?")
 
 
+@pytest.mark.parametrize(
+    ("kind", "longest"),
+    [
+        ("PACKET_IN", 16_384),
+        ("ERROR", 4_096),
+        ("ECHO_REQUEST", 4_096),
+        ("ECHO_REPLY", 4_096),
+        ("MULTIPART_REPLY", 32_768),
+    ],
+)
+def test_a_message_too_long_for_its_type_ends_the_connection_with_the_reason(
+    daemon: Any, connect: Callable[..., Any], dpid: int, kind: str, longest: int
+):
+    switch = connect(dpid=dpid)
+    daemon.expect("up", dpid=dpid)
+
+    switch.send(struct.pack("!BBHI", 4, getattr(switch, kind), longest + 1, 1))
+
+    assert switch.is_closed_by_controller()
+    assert f"sent a {kind} of {longest + 1} bytes" in daemon.expect("down", dpid=dpid)["reason"]
+
+
+def test_the_longest_packet_reaches_the_application(daemon: Any, connect: Callable[..., Any], dpid: int):
+    switch = connect(dpid=dpid)
+    daemon.expect("up", dpid=dpid)
+    overhead = len(switch.packet_in(1, b""))
+
+    switch.send(switch.packet_in(1, bytes(16_384 - overhead)))
+
+    assert daemon.expect("packet-in", dpid=dpid)["data"] == "00" * (16_384 - overhead)
+
+
 def test_a_reply_that_nobody_waits_for_is_not_read(daemon: Any, connect: Callable[..., Any], dpid: int):
     switch = connect(dpid=dpid)
     daemon.expect("up", dpid=dpid)

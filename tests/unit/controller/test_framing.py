@@ -85,6 +85,27 @@ def test_nothing_but_a_hello_comes_first(kind: MessageType):
         check_header(Header(4, kind, 80, 0), Phase.HELLO, 65_535)
 
 
+@pytest.mark.parametrize(
+    ("kind", "longest"),
+    [
+        (MessageType.PACKET_IN, 16_384),
+        (MessageType.ERROR, 4_096),
+        (MessageType.ECHO_REQUEST, 4_096),
+        (MessageType.ECHO_REPLY, 4_096),
+        (MessageType.MULTIPART_REPLY, 65_535),
+    ],
+)
+def test_each_type_has_a_longest_message(kind: MessageType, longest: int):
+    assert check_header(Header(4, kind, longest, 0), Phase.UP, 65_535)
+
+    assert refused_for(lambda: check_header(Header(4, kind, longest + 1, 0), Phase.UP, 65_535)) == "length"
+
+
+def test_a_message_of_a_wrong_length_is_refused_with_the_lengths_that_are_right():
+    with pytest.raises(Violation, match="sent a PACKET_IN of 20000 bytes, not of 34 to 16384"):
+        check_header(Header(4, MessageType.PACKET_IN, 20_000, 0), Phase.UP, 65_535)
+
+
 def test_packets_before_the_handshake_is_over_are_passed_over_and_afterwards_read():
     packet = Header(4, MessageType.PACKET_IN, 100, 0)
 
