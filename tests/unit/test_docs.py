@@ -10,12 +10,12 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from http import HTTPStatus
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from controller.api import create_app
 from controller.api_models import JobFile
@@ -88,14 +88,13 @@ def heddle(*words: str, where: Path, **environment: str) -> subprocess.Completed
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the README's files, on free ports and with a fabric of its own."""
+    """A folder with the README's files, on free ports, and a fabric."""
     folder = tmp_path_factory.mktemp("site")
     (configuration,) = blocks(README, "yaml")
     for shown in (OPENFLOW, API):
         assert shown in configuration
         configuration = configuration.replace(shown, "{}:{}".format(*free_address()))
-    content = yaml.safe_load(configuration)
-    (folder / "heddle.yaml").write_text(yaml.safe_dump({**content, "state_dir": "state"}))
+    (folder / "heddle.yaml").write_text(configuration)
     (job,) = blocks(README, "json")
     (folder / "job.json").write_text(job)
     write_fabric(fat_tree(4, capacity_bps=10e9), folder / "fabric.json")
@@ -104,14 +103,14 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def api(site: Path) -> Iterator[str]:
-    """Address of the daemon's API; the daemon runs by the README's command and configuration."""
+    """Address of the daemon's API; the daemon runs by the README's command and configuration, and knows the fabric."""
     words = commands_of("heddle")[0]
     assert words == ["heddle", "run", "-c", "heddle.yaml"]
     address = str(load_config(site / "heddle.yaml").api)
-    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    here = {"PYTHONPATH": str(REPOSITORY), "HEDDLE_STATE": str(site / "state"), "HEDDLE_FABRIC": "fabric.json"}
     with (site / "log").open("w") as log:
         daemon = subprocess.Popen(
-            [sys.executable, "-m", "heddle.main", *words[1:]], cwd=site, env=environment, stderr=log
+            [sys.executable, "-m", "heddle.main", *words[1:]], cwd=site, env={**os.environ, **here}, stderr=log
         )
     try:
         with Client(address) as client:
@@ -162,6 +161,14 @@ def test_the_make_targets_of_the_pages_exist() -> None:
         subprocess.run([*words, "--dry-run"], cwd=REPOSITORY, capture_output=True, check=True)
 
 
+def test_the_optional_lines_of_the_configuration_shown_are_right(tmp_path: Path) -> None:
+    (shown,) = blocks(README, "yaml")
+    path = tmp_path / "heddle.yaml"
+    path.write_text(re.sub(r"^# (\w+: )", r"\1", shown, flags=re.MULTILINE))
+
+    assert load_config(path).model_fields_set == set(Config.model_fields)
+
+
 def test_links_between_the_pages_lead_somewhere() -> None:
     for page in PAGES:
         for target in _LINK.findall(page.read_text()):
@@ -209,6 +216,16 @@ def test_the_api_page_has_every_path_and_no_other() -> None:
     paths: dict[str, dict[str, Any]] = create_app(FakeService()).openapi()["paths"]
 
     assert shown == {(method.upper(), path) for path, methods in paths.items() for method in methods}
+
+
+def test_the_api_page_explains_every_status_of_an_error() -> None:
+    code = "".join(
+        (REPOSITORY / "controller" / f"{name}.py").read_text() for name in ("guard", "problems", "api_routes")
+    )
+    answered = {HTTPStatus[name].value for name in re.findall(r"HTTPStatus\.([A-Z_]+)", code)}
+    explained = set(map(int, re.findall(r"\b[45]\d\d\b", (DOCS / "api.md").read_text().partition("Errors are")[2])))
+
+    assert explained == {status for status in answered if status >= HTTPStatus.BAD_REQUEST}
 
 
 def test_the_architecture_page_names_every_module_of_the_controller_and_no_other() -> None:
