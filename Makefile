@@ -22,9 +22,11 @@ unit: python ## Run the tests that need no root and nothing outside .venv
 	@$(PYTEST) tests/unit
 
 acceptance: system python ## Run the long measurements: seeds 1 to 5, discovery, many kills (root)
-	@$(AS_ROOT) $(BIN)/heddle emulate --seeds 1-5 --report $(REPORT)
-	@for framework in ryu os-ken; do $(AS_ROOT) $(BIN)/python -m benchmarks.discovery --framework $$framework || exit; done
-	@$(AS_ROOT) $(PYTEST) -m acceptance
+	@worst=0; note() { local code=$$?; [ $$code -le $$worst ] || worst=$$code; }; \
+	$(AS_ROOT) $(BIN)/heddle emulate --seeds 1-5 --report $(REPORT) || note; \
+	for framework in ryu os-ken; do $(AS_ROOT) $(BIN)/python -m benchmarks.discovery --framework $$framework || note; done; \
+	$(AS_ROOT) $(PYTEST) -m acceptance || note; \
+	exit $$worst
 
 lint: python ## Check style, types and the layering of folders
 	$(BIN)/ruff check

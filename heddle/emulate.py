@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 EXIT_FELL_SHORT = 4
 _SCENARIO = "all-reduce"
+_ENDINGS = (signal.SIGTERM, signal.SIGHUP)
 _REPORT = Path("report")
 
 
@@ -54,16 +56,23 @@ def run_emulation(
         raise InputError(f"there is no scenario {scenario!r}; there is {_SCENARIO!r}")
     from mininet_scenarios.all_reduce import Sweep
     from mininet_scenarios.buffers import restore_buffers
-    from mininet_scenarios.first_light import SIZES_BYTES, FirstLight, Routing
+    from mininet_scenarios.first_light import CAPACITY_BPS, SIZES_BYTES, FirstLight, Routing
     from mininet_scenarios.requirements import check_machine, mpi_program
     from mininet_scenarios.rundir import remove_abandoned
+    from topologies.fat_tree import fat_tree
 
+    start_s = time.monotonic()
     chosen: tuple[Routing, ...] = tuple(Routing) if routing == "all" else (Routing(routing),)
     all_sizes = _sizes(sizes) if sizes else SIZES_BYTES
     all_seeds = _seeds(seeds) if seeds else (seed,)
+    if min(all_seeds) < 0:
+        raise InputError(f"seed {seed} does not fit; write 0 or more")
     if seeds:
+        if routing != "all":
+            raise InputError("--seeds compares optimised with ECMP, so it takes no --routing; leave one of them out")
         # The gain is judged at the largest size, against ECMP; the rest would only take time.
         chosen, all_sizes = (Routing.ECMP, Routing.OPTIMISED), (max(all_sizes),)
+    fabric = fat_tree(k, capacity_bps=CAPACITY_BPS)
     check_machine()
     mpi_program()
     directory = _writable(report or _REPORT)
@@ -71,10 +80,11 @@ def run_emulation(
         remove_abandoned()
         restore_buffers()
         comparisons = []
-        with FirstLight(k, directory, tell) as emulation:
+        with FirstLight(fabric, directory, tell) as emulation:
             for one in all_seeds:
                 comparisons.append(emulation.compare(one, chosen, Sweep(all_sizes)))
-    return _conclude(comparisons, directory, console, as_json=as_json, many=bool(seeds))
+    seconds = time.monotonic() - start_s
+    return _conclude(comparisons, directory, console, as_json=as_json, many=bool(seeds), seconds=seconds)
 
 
 def _writable(directory: Path) -> Path:
@@ -100,7 +110,7 @@ def _progress(console: Console) -> Iterator[Callable[[str], None]]:
 
 
 def _conclude(
-    comparisons: Sequence[Comparison], directory: Path, console: Console, *, as_json: bool, many: bool
+    comparisons: Sequence[Comparison], directory: Path, console: Console, *, as_json: bool, many: bool, seconds: float
 ) -> int:
     from mininet_scenarios.report import to_json, write_picture
     from mininet_scenarios.verdict import Gain, checks, gain_checks
@@ -110,12 +120,13 @@ def _conclude(
     together = gain_checks(gains) if many else ()
     documents = [to_json(comparison, verdict) for comparison, verdict in zip(comparisons, verdicts, strict=True)]
     passed = all(check.passed for verdict in (*verdicts, together) for check in verdict)
-    document = documents[0] if not many else {
+    document = {**documents[0], "seconds": seconds} if not many else {
         "scenario": _SCENARIO,
         "seeds": documents,
         "gains": [_gain_json(gain) for gain in gains],
         "checks": [{"name": check.name, "passed": check.passed, "detail": check.detail} for check in together],
         "passed": passed,
+        "seconds": seconds,
     }  # fmt: skip
     (directory / "report.json").write_text(json.dumps(document, indent=2) + "\n")
     write_picture(comparisons[0], directory / "report.png")
@@ -127,8 +138,14 @@ def _conclude(
     if many:
         _print_gains(console, gains)
         _print_checks(console, together)
-    console.print(f"Report: {directory / 'report.json'}, picture: {directory / 'report.png'}")
+    report = f"Report: {directory / 'report.json'}, picture: {directory / 'report.png'}, in {_duration(seconds)}"
+    console.print(report, markup=False, soft_wrap=True)
     return 0 if passed else EXIT_FELL_SHORT
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
 def _print_table(console: Console, comparison: Comparison) -> None:
@@ -158,6 +175,9 @@ def _print_table(console: Console, comparison: Comparison) -> None:
             )  # fmt: skip
         table.add_section()
     console.print(table)
+    for run in comparison.runs:
+        if run.mpi_starts > 1:
+            console.print(f"MPI needed {run.mpi_starts} starts under {TITLES[run.routing]}.")
     starved = [TITLES[run.routing] for run in comparison.runs if any(r.cpu_idle < CPU_LIMIT_IDLE for r in run.results)]
     if starved:
         console.print(f"The processors had less than {CPU_LIMIT_IDLE:.0%} idle time under {', '.join(starved)}: "
@@ -195,8 +215,10 @@ def _print_gains(console: Console, gains: Sequence[Gain]) -> None:
 
 def _clean_up(console: Console, *, as_json: bool) -> int:
     from mininet_scenarios.buffers import restore_buffers
+    from mininet_scenarios.requirements import check_root
     from mininet_scenarios.rundir import remove_abandoned
 
+    check_root()
     tags = remove_abandoned()
     restore_buffers()
     if as_json:
@@ -228,13 +250,16 @@ def _seeds(text: str) -> tuple[int, ...]:
 
 @contextmanager
 def _terminable() -> Iterator[None]:
-    """Let SIGTERM end the run the way Ctrl-C does, so that everything is taken down."""
+    """Let SIGTERM, and the end of the terminal, end the run as Ctrl-C does, so that everything is taken down."""
 
     def interrupt(_number: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    former = signal.signal(signal.SIGTERM, interrupt)
+    # What is ignored stays so: nohup means a run to outlive its terminal.
+    heard = [number for number in _ENDINGS if signal.getsignal(number) is not signal.SIG_IGN]
+    former = {number: signal.signal(number, interrupt) for number in heard}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, former)
+        for number, handler in former.items():
+            signal.signal(number, handler)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
+import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -19,7 +21,9 @@ from mininet_scenarios.rundir import RunDirectory
 from topologies.errors import HeddleError, InputError
 from topologies.fabric import Fabric, LinkId, NodeKind
 
+_INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _HOST_PREFIX = 8
+_COMMAND_PATIENCE_S = 300.0
 _ARP_ATTEMPTS = 10
 # Loss-based congestion control with windows that outlive a pause: a collective is a series of bursts, and
 # the machine's default (BBR, say) probes for bandwidth anew and paces below what the link gives.
@@ -234,14 +238,11 @@ class Cluster:
 
 @contextmanager
 def deaf_to_interrupts() -> Iterator[None]:
-    """Ignore Ctrl-C and SIGTERM inside the block: a second Ctrl-C must not stop the clearing away."""
-    import signal
-    import threading
-
+    """Ignore Ctrl-C, SIGTERM and SIGHUP inside the block: a second Ctrl-C must not stop the clearing away."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    former = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
+    former = {number: signal.signal(number, signal.SIG_IGN) for number in _INTERRUPTS}
     try:
         yield
     finally:
@@ -285,12 +286,15 @@ def _batch(command: list[str], lines: Iterable[str], run: RunDirectory) -> None:
 
 def _run(command: list[str], run: RunDirectory, text: str | None = None) -> str:
     path = {"PATH": f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin:/usr/bin:/bin"}
-    result = subprocess.run(
-        command, input=text, env={**run.environment, **path}, capture_output=True, text=True, check=False
-    )
+    where = f"building the cluster failed at '{' '.join(command[:8])}'"
+    try:
+        result = subprocess.run(
+            command, input=text, env={**run.environment, **path}, capture_output=True, text=True, check=False,
+            timeout=_COMMAND_PATIENCE_S,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        raise HeddleError(f"{where}: it did not end within {_COMMAND_PATIENCE_S:g} s") from None
     if result.returncode:
         said = (result.stderr or result.stdout).strip().splitlines()
-        raise HeddleError(
-            f"building the cluster failed at '{' '.join(command[:8])}': {said[-1] if said else 'no reason given'}"
-        )
+        raise HeddleError(f"{where}: {said[-1] if said else 'no reason given'}")
     return result.stdout

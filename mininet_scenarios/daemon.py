@@ -7,13 +7,14 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 
 import yaml
 
-from controller.client import Client
+from controller.client import POLL_S, Client, DaemonUnreachable
 from topologies.errors import HeddleError
 from topologies.fabric import Fabric
 from topologies.files import write_fabric
@@ -119,12 +120,26 @@ class Daemon:
         HeddleError
             It ended, or is not ready in time; the message ends with the last line of its log.
         """
+        deadline_s, told = time.monotonic() + timeout_s, None
+        while (missing := self._missing()) is not None:
+            if progress is not None and missing != told:
+                told = missing
+                progress(missing)
+            if self._process is None or self._process.poll() is not None:
+                raise HeddleError(f"the daemon ended before it was ready; its log says: {self._last_words()}")
+            if time.monotonic() >= deadline_s:
+                raise HeddleError(
+                    f"the daemon is not ready after {timeout_s:g} s: {missing}; its log says: {self._last_words()}"
+                )
+            time.sleep(POLL_S)
+
+    def _missing(self) -> str | None:
+        """What it waits for until it is ready; None when it is."""
         try:
-            self.client.wait_ready(timeout_s, progress)
-        except HeddleError as error:
-            raise HeddleError(
-                f"the daemon did not become ready: {error}; its log says: {self._last_words()}"
-            ) from error
+            readiness = self.client.ready()
+        except DaemonUnreachable as error:
+            return f"no daemon answers at {error.url} yet ({error.reason})"
+        return None if readiness.ready else readiness.reason
 
     def stop(self) -> None:
         """End it as a service manager would, and wait for its end."""

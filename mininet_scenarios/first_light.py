@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +19,6 @@ from mininet_scenarios.link_efficiency import link_efficiency
 from mininet_scenarios.reachability import await_reachable
 from topologies.errors import InputError
 from topologies.fabric import Fabric, LinkId, NodeKind
-from topologies.fat_tree import fat_tree
 from workloads.job import Job
 from workloads.placement import scatter
 
@@ -136,20 +136,20 @@ def _between_switches(fabric: Fabric) -> list[LinkId]:
 
 
 class FirstLight:
-    """An emulated fat-tree on which routings are compared; a context manager.
+    """An emulated fabric on which routings are compared; a context manager.
 
     Parameters
     ----------
-    k : int
-        Ports of each switch.
+    fabric : Fabric
+        With the same capacity at every host.
     directory : Path
         Takes the logs.
     progress : callable
         Told what is going on, in a few words.
     """
 
-    def __init__(self, k: int, directory: Path, progress: Progress) -> None:
-        self.fabric = fat_tree(k, capacity_bps=CAPACITY_BPS)
+    def __init__(self, fabric: Fabric, directory: Path, progress: Progress) -> None:
+        self.fabric = fabric
         self._directory = directory
         self._tell = progress
         self._openflow = free_address()
@@ -162,8 +162,11 @@ class FirstLight:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._tell("taking the cluster down")
-        self._cluster.stop()
+        # A terminal that was closed takes no more words, and must not keep the cluster up.
+        try:
+            self._tell("taking the cluster down")
+        finally:
+            self._cluster.stop()
 
     def compare(self, seed: int, routings: Sequence[Routing], sweep: Sweep) -> Comparison:
         """Run the sweep under each routing, with ranks scattered by the seed.
@@ -201,7 +204,9 @@ class FirstLight:
                     log = self._directory / f"{name}-mpi.log"
                     runs.append(self._run(routing, ranks, sweep, daemon.client, log, tell))
             finally:
-                shutil.copyfile(daemon.log, self._directory / f"{name}-daemon.log")
+                # A log that is not there, or cannot be kept, must not hide why the run failed.
+                with contextlib.suppress(OSError):
+                    shutil.copyfile(daemon.log, self._directory / f"{name}-daemon.log")
         return Comparison(self.fabric, seed, ranks, efficiency or 0.0, tuple(runs))
 
     def _run(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import select
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ from topologies.errors import HeddleError
 
 _PROGRAM = Path(__file__).with_name("tcp_probe.py")
 _PROBE_S = 3.0
-_PATIENCE_S = 60
+_PATIENCE_S = 60.0
 
 
 def link_efficiency(cluster: Cluster, source: str, target: str) -> float:
@@ -51,7 +52,7 @@ def link_efficiency(cluster: Cluster, source: str, target: str) -> float:
             sender.wait()
     except (subprocess.TimeoutExpired, ValueError, KeyError) as error:
         raise HeddleError(
-            f"a TCP flow from {source} to {target} did not get through within {_PATIENCE_S} s; see the daemon's log"
+            f"a TCP flow from {source} to {target} did not get through within {_PATIENCE_S:g} s; see the daemon's log"
         ) from error
     finally:
         receiver.kill()
@@ -62,4 +63,6 @@ def link_efficiency(cluster: Cluster, source: str, target: str) -> float:
 def _line(process: subprocess.Popen[bytes]) -> bytes:
     if process.stdout is None:
         raise HeddleError("the receiver's output is not captured")
+    if not select.select([process.stdout], [], [], _PATIENCE_S)[0]:
+        raise subprocess.TimeoutExpired(process.args, _PATIENCE_S)
     return bytes(process.stdout.readline())

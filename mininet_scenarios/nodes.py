@@ -34,12 +34,6 @@ class RankHost(Host):  # type: ignore[misc]
         process: subprocess.Popen[bytes] = super()._popen(cmd, env=self._environment, **params)
         return process
 
-    def popen(self, *args: Any, **kwargs: Any) -> subprocess.Popen[bytes]:
-        """Start a process in the host: Mininet's own way enters network and mounts only."""
-        enter = [program("nsenter"), "--target", str(self.pid), *ENTER, "--"]
-        process: subprocess.Popen[bytes] = super().popen(*args, **{"mncmd": enter, **kwargs})
-        return process
-
 
 class PortSwitch(Switch):  # type: ignore[misc]
     """A switch as Mininet sees it: a shell in the namespace of its ports; one Open vSwitch runs all of them."""

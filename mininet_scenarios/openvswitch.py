@@ -22,6 +22,8 @@ from topologies.errors import HeddleError
 
 _START_PATIENCE_S = 20.0
 _COMMAND_PATIENCE_S = 60
+# More than a command is given to end by itself, so that it can say why it did not.
+_CALL_PATIENCE_S = 2.0 * _COMMAND_PATIENCE_S
 # Reconnecting after at most a second, and noticing a dead daemon after five, keeps experiments short.
 _MAX_BACKOFF_MS = 1000
 _INACTIVITY_PROBE_MS = 5000
@@ -159,9 +161,15 @@ class OpenVSwitch:
             time.sleep(0.01)
 
     def _call(self, name: str, *arguments: str) -> str:
-        result = subprocess.run(
-            [program(name), *arguments], env=self._environment, capture_output=True, text=True, check=False
-        )
+        try:
+            result = subprocess.run(
+                [program(name), *arguments], env=self._environment, capture_output=True, text=True, check=False,
+                timeout=_CALL_PATIENCE_S,
+            )  # fmt: skip
+        except subprocess.TimeoutExpired:
+            raise HeddleError(
+                f"{name} did not end within {_CALL_PATIENCE_S:g} s{self._last_words('ovs-vswitchd')}"
+            ) from None
         if result.returncode:
             said = result.stderr.strip().splitlines()
             raise HeddleError(

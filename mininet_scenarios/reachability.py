@@ -11,6 +11,7 @@ from topologies.errors import HeddleError
 
 PATIENCE_S = 60.0
 _ONE_PING_S = 5
+_PAUSE_S = 0.1
 
 
 def await_reachable(cluster: Cluster, hosts: Sequence[str], patience_s: float = PATIENCE_S) -> None:
@@ -29,10 +30,12 @@ def await_reachable(cluster: Cluster, hosts: Sequence[str], patience_s: float = 
     deadline = time.monotonic() + patience_s
     while silent:
         pings = {host: _ping(cluster, host, others) for host, others in silent.items()}
-        silent = {host: left for host, ping in pings.items() if (left := _unanswered(cluster, ping))}
+        silent = {host: left for host, ping in pings.items() if (left := _unanswered(cluster, ping, silent[host]))}
         if silent and time.monotonic() > deadline:
             host, others = next(iter(silent.items()))
             raise HeddleError(f"{host} does not reach {others[0]} within {patience_s:g} s; see the daemon's log")
+        if silent:
+            time.sleep(_PAUSE_S)
 
 
 def _ping(cluster: Cluster, host: str, others: Sequence[str]) -> subprocess.Popen[bytes]:
@@ -42,6 +45,10 @@ def _ping(cluster: Cluster, host: str, others: Sequence[str]) -> subprocess.Pope
     return cluster.start_in(host, "sh", "-c", script, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
 
 
-def _unanswered(cluster: Cluster, ping: subprocess.Popen[bytes]) -> list[str]:
+def _unanswered(cluster: Cluster, ping: subprocess.Popen[bytes], asked: list[str]) -> list[str]:
+    said = ping.communicate()[0].decode().split()
+    # The script ends with 0 whatever was answered: another code says that it never ran, or not to its end.
+    if ping.returncode:
+        return asked
     addresses = {node.ip: node.id for node in cluster.fabric.hosts}
-    return [addresses[line] for line in ping.communicate()[0].decode().split()]
+    return [addresses[line] for line in said]

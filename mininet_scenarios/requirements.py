@@ -17,8 +17,9 @@ OVS_SCHEMA = Path("/usr/share/openvswitch/vswitch.ovsschema")
 _SYSTEM_PATH = os.pathsep.join(("/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/bin", "/bin"))
 _PACKAGES = {
     "ovs-vswitchd": "openvswitch-switch",
-    "ovsdb-server": "openvswitch-switch",
+    "ovsdb-server": "openvswitch-common",
     "ovs-vsctl": "openvswitch-switch",
+    "ovs-ofctl": "openvswitch-common",
     "ovsdb-tool": "openvswitch-common",
     "mnexec": "mininet",
     "ethtool": "ethtool",
@@ -60,6 +61,18 @@ def program(name: str) -> str:
     return found
 
 
+def check_root() -> None:
+    """Check that we may make and remove network namespaces.
+
+    Raises
+    ------
+    MissingRequirement
+        The user is not root.
+    """
+    if os.geteuid() != 0:
+        raise MissingRequirement("an emulated cluster needs root (network namespaces); run the command with sudo")
+
+
 def check_machine() -> None:
     """Check user, programs, Open vSwitch's schema, Mininet and the kernel.
 
@@ -68,12 +81,11 @@ def check_machine() -> None:
     MissingRequirement
         Something is missing; the message says what to do about it.
     """
-    if os.geteuid() != 0:
-        raise MissingRequirement("an emulated cluster needs root (network namespaces); run the command with sudo")
+    check_root()
     for name in _PACKAGES:
         program(name)
     if not OVS_SCHEMA.exists():
-        raise MissingRequirement(f"{OVS_SCHEMA} is missing; run 'apt-get install openvswitch-common'")
+        raise MissingRequirement(f"{OVS_SCHEMA} is missing; run 'apt-get install openvswitch-switch'")
     load_mininet()
     script = "; ".join(f"{command} || {{ echo {index}; exit 1; }}" for index, (_, command) in enumerate(_KERNEL_PROBES))
     probe = subprocess.run(
@@ -127,5 +139,5 @@ def mpi_program() -> Path:
     """
     mpiexec = Path(sys.executable).with_name("mpiexec.hydra")
     if importlib.util.find_spec("mpi4py") is None or not mpiexec.exists():
-        raise MissingRequirement("MPI is not installed here; run 'pip install heddle-sdn[emulation]'")
+        raise MissingRequirement("MPI is not installed here; run \"pip install '.[emulation]'\" in Heddle's folder")
     return mpiexec

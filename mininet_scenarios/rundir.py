@@ -24,6 +24,7 @@ from mininet_scenarios.requirements import program
 from topologies.errors import HeddleError
 
 ROOT = Path("/run/heddle-emulation")
+NAMESPACES = Path("/run/netns")
 TAG_VARIABLE = "HEDDLE_EMULATION"
 _KILL_PATIENCE_S = 10.0
 
@@ -52,12 +53,19 @@ class RunDirectory:
         run = cls(secrets.token_hex(3))
         run.path.mkdir(parents=True, mode=0o755)
         owner = {"pid": os.getpid(), "start_ticks": start_ticks(os.getpid())}
-        (run.path / "owner.json").write_text(json.dumps(owner))
+        # Written aside: whoever met it half written would take the owner for dead.
+        unfinished = run.path / "owner.json.new"
+        unfinished.write_text(json.dumps(owner))
+        unfinished.rename(run.owner_file)
         return run
 
     @property
     def path(self) -> Path:
         return ROOT / self.tag
+
+    @property
+    def owner_file(self) -> Path:
+        return self.path / "owner.json"
 
     @property
     def namespace(self) -> str:
@@ -71,7 +79,7 @@ class RunDirectory:
 
     def owner(self) -> Owner | None:
         try:
-            return Owner(**json.loads((self.path / "owner.json").read_text()))
+            return Owner(**json.loads(self.owner_file.read_text()))
         except (OSError, ValueError, TypeError):
             return None
 
@@ -86,7 +94,7 @@ class RunDirectory:
         Raises
         ------
         HeddleError
-            A process does not end.
+            A process does not end, or the namespace or the directory does not go; the message says which.
         """
         deadline = time.monotonic() + _KILL_PATIENCE_S
         while pids := self.processes():
@@ -95,16 +103,25 @@ class RunDirectory:
             for pid in pids:
                 _kill(pid)
             time.sleep(0.02)
-        if Path("/run/netns", self.namespace).exists():
+        namespace = NAMESPACES / self.namespace
+        if namespace.exists():
             subprocess.run([program("ip"), "netns", "delete", self.namespace], check=False, capture_output=True)
-        shutil.rmtree(self.path, ignore_errors=True)
+        # The directory goes last: while it is there, the next clearing away tries again.
+        if not namespace.exists():
+            shutil.rmtree(self.path, ignore_errors=True)
+        if left := [str(path) for path in (namespace, self.path) if path.exists()]:
+            raise HeddleError(
+                f"of emulation {self.tag}, {' and '.join(left)} cannot be removed; see what uses it, then run "
+                "'heddle emulate --cleanup' again"
+            )
 
 
 def existing() -> tuple[RunDirectory, ...]:
     """The emulations that have a run directory, running or not."""
     if not ROOT.exists():
         return ()
-    return tuple(RunDirectory(entry.name) for entry in sorted(ROOT.iterdir()) if (entry / "owner.json").exists())
+    runs = (RunDirectory(entry.name) for entry in sorted(ROOT.iterdir()))
+    return tuple(run for run in runs if run.owner_file.exists())
 
 
 def remove_abandoned() -> tuple[str, ...]:
@@ -118,6 +135,9 @@ def remove_abandoned() -> tuple[str, ...]:
     gone = []
     for run in existing():
         owner = run.owner()
+        # Without the file its owner is taking it down at this moment.
+        if owner is None and not run.owner_file.exists():
+            continue
         if owner is None or not owner.alive:
             run.remove()
             gone.append(run.tag)

@@ -12,6 +12,7 @@ import pytest
 
 from mininet_scenarios import rundir
 from mininet_scenarios.rundir import RunDirectory, existing, remove_abandoned, start_ticks
+from topologies.errors import HeddleError
 
 FOREVER = [sys.executable, "-c", "import signal; print('up', flush=True); signal.pause()"]
 
@@ -57,6 +58,56 @@ def test_an_emulation_whose_owner_died_is_removed() -> None:
     (run.path / "owner.json").write_text(json.dumps(owner))
     assert remove_abandoned() == (run.tag,)
     assert existing() == ()
+
+
+def test_an_emulation_that_has_no_owner_file_yet_is_left_alone() -> None:
+    run = RunDirectory.create()
+    run.owner_file.rename(run.path / "owner.json.new")
+    assert existing() == ()
+    assert remove_abandoned() == ()
+    assert run.path.exists()
+
+
+def test_an_owner_file_that_goes_while_it_is_read_is_no_sign_of_a_dead_owner(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = RunDirectory.create()
+    monkeypatch.setattr(rundir, "existing", lambda: (run,))
+    run.owner_file.unlink()
+    assert remove_abandoned() == ()
+    assert run.path.exists()
+
+
+def test_the_owner_file_is_whole_from_its_first_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    original = Path.rename
+
+    def rename(unfinished: Path, target: Path) -> None:
+        seen.append(target.exists())
+        original(unfinished, target)
+
+    monkeypatch.setattr(Path, "rename", rename)
+    run = RunDirectory.create()
+    assert seen == [False]
+    assert run.owner() is not None
+    assert [entry.name for entry in run.path.iterdir()] == ["owner.json"]
+
+
+def test_a_directory_that_does_not_go_is_an_error_that_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = RunDirectory.create()
+    monkeypatch.setattr(rundir.shutil, "rmtree", lambda *_, **__: None)
+    with pytest.raises(HeddleError, match=f"{run.path} cannot be removed"):
+        run.remove()
+
+
+def test_a_namespace_that_does_not_go_is_named_and_stays_on_record(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = RunDirectory.create()
+    monkeypatch.setattr(rundir, "NAMESPACES", tmp_path)
+    monkeypatch.setattr(rundir, "program", lambda _: "false")
+    (tmp_path / run.namespace).touch()
+    with pytest.raises(HeddleError, match=f"{tmp_path}/{run.namespace} and {run.path} cannot be removed"):
+        run.remove()
+    assert existing() == (run,)
 
 
 def test_no_process_has_no_start() -> None:

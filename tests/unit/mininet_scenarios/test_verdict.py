@@ -6,71 +6,72 @@ from dataclasses import replace
 
 import pytest
 
-from mininet_scenarios.all_reduce import ACK_OVERHEAD, DATA_OVERHEAD, SizeResult
-from mininet_scenarios.first_light import Comparison, PlannedPair, Routing, Run
-from mininet_scenarios.nccl import Timing
+from mininet_scenarios.first_light import Comparison, Routing
+from mininet_scenarios.testing import BOUND_S, FABRIC, changed, sound_comparison, sound_run
 from mininet_scenarios.verdict import Gain, checks, gain_checks
-from topologies.fat_tree import fat_tree
-from workloads.collectives import ring_all_reduce_bound_s, ring_all_reduce_bytes
+from topologies.fabric import LinkId
 
-FABRIC = fat_tree(2, capacity_bps=10e6)
-RANKS = tuple(node.id for node in FABRIC.hosts)
-SIZE = 1 << 20
-BOUND_S = ring_all_reduce_bound_s(SIZE, 2, 10e6)
-
-
-def good(seconds: float = BOUND_S * 1.02) -> Comparison:
-    """Two ranks, one iteration, every byte where it belongs: each link carries one direction's data."""
-    data = ring_all_reduce_bytes(SIZE, 2)
-    expected = data * (1 + DATA_OVERHEAD + ACK_OVERHEAD)
-    carried = dict.fromkeys(FABRIC.link_by_id, round(expected))
-    result = SizeResult(
-        timing=Timing(SIZE, 2, (seconds,), BOUND_S, BOUND_S),
-        wrong=0, sent_bytes=(round(expected),) * 2, received_bytes=(round(expected),) * 2,
-        expected_bytes=expected, link_bytes=carried, elapsed_s=seconds * 1.05, cpu_idle=0.5,
-    )  # fmt: skip
-    both = [
-        PlannedPair(RANKS[0], RANKS[1], tuple(FABRIC.link_by_id), carries_data=True),
-        PlannedPair(RANKS[1], RANKS[0], tuple(FABRIC.link_by_id), carries_data=False),
-    ]
-    return Comparison(FABRIC, 1, RANKS, 0.99, (Run(Routing.OPTIMISED, (result,), tuple(both), 0.95),))
-
-
-def changed(comparison: Comparison, **values: object) -> Comparison:
-    run = comparison.runs[0]
-    return replace(comparison, runs=(replace(run, results=(replace(run.results[0], **values),)),))
+LINK = next(iter(FABRIC.link_by_id))
 
 
 def failed(comparison: Comparison) -> set[str]:
     return {check.name for check in checks(comparison) if not check.passed}
 
 
+def with_link_bytes(link: LinkId, sent: float) -> Comparison:
+    comparison = sound_comparison()
+    return changed(comparison, link_bytes={**comparison.runs[0].results[0].link_bytes, link: round(sent)})
+
+
 def test_a_sound_run_passes_every_check() -> None:
-    assert failed(good()) == set()
+    assert failed(sound_comparison()) == set()
 
 
 def test_one_wrong_element_is_a_miss() -> None:
-    assert failed(changed(good(), wrong=1)) == {"every element right on every rank"}
+    assert failed(changed(sound_comparison(), wrong=1)) == {"every element right on every rank"}
 
 
 def test_data_that_moved_through_memory_is_a_miss() -> None:
-    assert "host interfaces account for the data" in failed(changed(good(), received_bytes=(0, 0)))
+    assert "host interfaces account for the data" in failed(changed(sound_comparison(), received_bytes=(0, 0)))
 
 
 def test_a_time_below_the_bound_is_a_miss() -> None:
-    assert "no time below the bound" in failed(good(BOUND_S * 0.9))
+    assert "no time below the bound" in failed(sound_comparison(BOUND_S * 0.9))
 
 
 def test_a_link_that_carries_more_than_its_capacity_is_a_miss() -> None:
     # Four flows crossed links that were not shaped, and every other check passed.
-    comparison = good()
-    link = next(iter(FABRIC.link_by_id))
-    sent = dict(comparison.runs[0].results[0].link_bytes) | {link: round(3.9 * 10e6 / 8 * BOUND_S)}
-    assert "no link above its capacity" in failed(changed(comparison, link_bytes=sent))
+    assert "no link above its capacity" in failed(with_link_bytes(LINK, 3.9 * 10e6 / 8 * BOUND_S))
 
 
 def test_a_slow_plan_is_a_miss() -> None:
-    assert "optimised reaches the bound" in failed(good(BOUND_S / 0.88))
+    assert "optimised reaches the bound" in failed(sound_comparison(BOUND_S / 0.88))
+
+
+def test_a_planned_link_that_carried_less_than_planned_is_a_miss() -> None:
+    sent = sound_comparison().runs[0].results[0].link_bytes[LINK]
+    assert failed(with_link_bytes(LINK, 0.9 * sent)) == {"planned links carry what was planned"}
+
+
+def test_a_plan_of_no_paths_is_a_miss() -> None:
+    comparison = sound_comparison()
+    unplanned = replace(comparison, runs=(replace(comparison.runs[0], plan=()),))
+    assert "planned links carry what was planned" in failed(unplanned)
+
+
+def test_traffic_on_a_link_that_nothing_was_planned_for_is_a_miss() -> None:
+    comparison = sound_comparison()
+    run = comparison.runs[0]
+    elsewhere = tuple(replace(pair, links=tuple(set(pair.links) - {LINK})) for pair in run.plan)
+    assert failed(replace(comparison, runs=(replace(run, plan=elsewhere),))) == {"other links stay quiet"}
+
+
+def test_a_core_that_ecmp_leaves_out_is_a_miss() -> None:
+    comparison = sound_comparison(runs=(sound_run(Routing.ECMP),))
+    assert failed(comparison) == set()
+    (core,) = (node.id for node in FABRIC.switches if node.tier == 3)
+    sent = {link: 0 if link.node == core else count for link, count in comparison.runs[0].results[0].link_bytes.items()}
+    assert failed(changed(comparison, link_bytes=sent)) == {"ECMP uses every core"}
 
 
 def test_gains_are_judged_by_mean_and_by_the_worst_seed() -> None:
