@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from controller import framework, wire
 from controller.api import ApiServer
 from controller.channel import ChannelServer, Connection
 from controller.config import Config
 from controller.core import Core
+from controller.endpoint import Endpoint
 from controller.runtime import Task
 from controller.store import Store
 from dataplane.rules import SwitchRules
@@ -22,6 +23,8 @@ from topologies.fabric import Fabric
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+
+Listening: TypeAlias = Callable[[Endpoint, str], None]
 
 TICK_S = 0.05
 COUNTERS_S = 1.0
@@ -76,18 +79,26 @@ class ConnectedSwitch:
 class HeddleApp(framework.App):
     """Joins the channel, the core and the API.
 
+    Parameters
+    ----------
+    listening : callable, optional
+        Told the switches' address and the API's URL once both listen.
+
     Raises
     ------
     HeddleError
         An address is in use.
     """
 
-    def __init__(self, config: Config, store: Store, declared: Fabric | None) -> None:
+    def __init__(
+        self, config: Config, store: Store, declared: Fabric | None, listening: Listening | None = None
+    ) -> None:
         super().__init__()
         self.name = "heddle"
         self._channel = ChannelServer(config.openflow.host, config.openflow.port)
         self._core = Core(config, store, declared, GreenRuntime())
         self._api = ApiServer(self._core, config.api.host, config.api.port)
+        self._listening = listening
         self._periodic: list[framework.Task] = []
 
     def start(self) -> None:
@@ -101,6 +112,8 @@ class HeddleApp(framework.App):
         self._core.start()
         self._channel.start()
         self._periodic = [framework.every(TICK_S, self._core.tick), framework.every(COUNTERS_S, self._poll)]
+        if self._listening is not None:
+            self._listening(Endpoint(self._channel.address, self._channel.port), self._api.url)
 
     def close(self) -> None:
         """Stop; the switches keep their rules and go on forwarding."""

@@ -35,6 +35,11 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _DISTRIBUTIONS = {"ryu": "ryu", "os-ken": "os_ken"}
+# Ryu's source package builds with an old setuptools only.
+_INSTALL = {
+    "ryu": "pip install 'heddle-sdn[ryu]' with its build constraint, see README.md",
+    "os-ken": "pip install os-ken",
+}
 _MAX_CALLS = 10_000
 _CLOSE_S = 5.0
 
@@ -46,7 +51,7 @@ def _choose(wanted: str) -> str:
         wanted = "ryu" if importlib.util.find_spec("ryu") is not None else "os-ken"
     if importlib.util.find_spec(_DISTRIBUTIONS[wanted]) is None:
         raise HeddleError(
-            f"the OpenFlow framework {wanted} is not installed; install it (pip install {wanted}) "
+            f"the OpenFlow framework {wanted} is not installed; install it ({_INSTALL[wanted]}) "
             f"or choose another one by HEDDLE_FRAMEWORK"
         )
     return wanted

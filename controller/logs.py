@@ -7,8 +7,6 @@ import os
 import sys
 from collections.abc import Mapping
 
-LEVELS = ("debug", "info", "warning", "error")
-
 
 def set_up(level: str, environment: Mapping[str, str] = os.environ) -> None:
     """Log to standard error from ``level`` on.

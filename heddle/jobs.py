@@ -7,7 +7,9 @@ from pathlib import Path
 from controller.api_models import JobInfo
 from controller.client import DEFAULT_URL, Client
 from heddle.output import percent, print_json, print_table, rate
+from workloads.collectives import job_pairs
 from workloads.files import read_job
+from workloads.job import Job
 
 
 def list_jobs(url: str | None, *, as_json: bool) -> None:
@@ -37,7 +39,13 @@ def show_job(url: str | None, name: str, *, as_json: bool) -> None:
     """Print a job and the paths planned for it."""
     with Client(url or DEFAULT_URL) as client:
         job, plan = client.job(name), client.plan()
-    paths = [path for path in plan.paths if path.job == name] if plan is not None else []
+    pairs = set(job_pairs(Job(job.name, job.ranks, job.message_bytes)))
+    # A pair that several jobs share has one path, planned under the name of one of them.
+    paths = [
+        path
+        for path in (plan.paths if plan is not None else ())
+        if path.job == name or (path.source, path.target) in pairs
+    ]
     if as_json:
         print_json({**job.model_dump(mode="json"), "paths": [path.model_dump(mode="json") for path in paths]})
         return

@@ -25,7 +25,9 @@ app.add_typer(jobs_app, name="jobs", invoke_without_command=True)
 
 Api = Annotated[
     str | None,
-    typer.Option("--api", metavar="URL", envvar="HEDDLE_API", help="The daemon's API (default http://127.0.0.1:8080)"),
+    typer.Option(
+        "--api", metavar="ADDRESS:PORT", envvar="HEDDLE_API", help="The daemon's API (default 127.0.0.1:8080)"
+    ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", envvar="HEDDLE_JSON", help="Print JSON, and nothing else.")]
 JobName = Annotated[str, typer.Argument(metavar="NAME", help="The job's name.")]
@@ -114,6 +116,12 @@ def run(
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"], typer.Option(envvar="HEDDLE_LOG_LEVEL", help="What to log.")
     ] = "info",
+    as_json: Annotated[
+        bool,
+        typer.Option(
+            "--json", envvar="HEDDLE_JSON", help="Print one line of JSON once it listens: its addresses, state and pid."
+        ),
+    ] = False,
 ) -> int:
     """Run the daemon."""
     from heddle.run import run_daemon_with
@@ -125,7 +133,7 @@ def run(
         "fabric": str(fabric) if fabric is not None else None,
         "routing.default": routing,
     }
-    return run_daemon_with(config, flags, log_level)
+    return run_daemon_with(config, flags, log_level, as_json=as_json)
 
 
 @app.command()

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import typer
 import yaml
 
 from controller.service import JobState, JobStatus, Readiness
@@ -143,6 +144,18 @@ def test_a_job_is_submitted_shown_listed_and_deleted(heddle, job_file, name):
     assert heddle("jobs")[1] == "No job was submitted.\n"
 
 
+def test_a_job_shows_the_paths_of_its_pairs_whichever_job_they_were_planned_for(heddle, service):
+    for name in ("train", "second"):
+        service.statuses[name] = JobStatus(Job(name, ("h1", "h2"), 8), JobState.ACTIVE, share=0.95)
+
+    _, out, _ = heddle("jobs show second")
+
+    assert "h1:1 s1:2" in out
+    assert "h2:1 s1:1" in out
+    paths = json.loads(heddle("jobs show second --json")[1])["paths"]
+    assert [(path["job"], path["source"]) for path in paths] == [("train", "h1"), ("train", "h2")]
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [
@@ -233,7 +246,7 @@ def test_each_kind_of_error_has_its_exit_code(heddle, monkeypatch, error, code):
 
 def test_flags_of_run_win_over_the_environment_and_that_over_the_file(monkeypatch, tmp_path):
     seen = []
-    monkeypatch.setattr("heddle.run.run_daemon_with", lambda *given: seen.append(given) or 0)
+    monkeypatch.setattr("heddle.run.run_daemon_with", lambda *given, **_: seen.append(given) or 0)
     monkeypatch.setenv("HEDDLE_OPENFLOW", "127.0.0.1:1")
     monkeypatch.setenv("HEDDLE_STATE", str(tmp_path))
 
@@ -247,7 +260,7 @@ def test_flags_of_run_win_over_the_environment_and_that_over_the_file(monkeypatc
 
 
 def test_the_exit_code_of_the_daemon_is_the_commands(monkeypatch):
-    monkeypatch.setattr("heddle.run.run_daemon_with", lambda *_: 130)
+    monkeypatch.setattr("heddle.run.run_daemon_with", lambda *_, **__: 130)
 
     assert command.main(["run"]) == 130
 
@@ -264,12 +277,27 @@ def test_without_a_verb_the_verbs_are_listed(heddle):
         assert verb in out
 
 
-@pytest.mark.parametrize("line", ["run", "status", "switches", "links", "hosts", "jobs", "jobs submit", "emulate"])
-def test_every_verb_has_help(heddle, line):
+def verbs(command, *words):
+    """All verbs, those within verbs too."""
+    for name, verb in getattr(command, "commands", {}).items():
+        yield " ".join((*words, name)), verb
+        yield from verbs(verb, *words, name)
+
+
+VERBS = dict(verbs(typer.main.get_command(command.app)))
+
+
+def test_the_verbs_within_verbs_are_found():
+    assert {"run", "emulate", "jobs", "jobs submit"} <= set(VERBS)
+
+
+@pytest.mark.parametrize("line", VERBS)
+def test_every_verb_has_help_and_json(heddle, line):
     code, out, _ = heddle(f"{line} --help")
 
     assert code == 0
     assert "Usage: heddle" in out
+    assert any("--json" in option.opts for option in VERBS[line].params)
 
 
 def test_the_command_loads_nothing_heavy_before_a_verb_needs_it():

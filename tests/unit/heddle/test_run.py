@@ -1,3 +1,4 @@
+import json
 import os
 import signal
 import socket
@@ -28,13 +29,15 @@ def free_port():
 
 
 @contextmanager
-def daemon(framework, state, api_port, openflow_port):
+def daemon(framework, state, api_port, openflow_port, *more):
     """A started ``heddle run``, killed at the end at the latest."""
     words = ["run", "--state", str(state), "--api", f"127.0.0.1:{api_port}", "--openflow", f"127.0.0.1:{openflow_port}"]
+    words += more
     environment = {**os.environ, "HEDDLE_FRAMEWORK": framework, "PYTHONPATH": str(REPOSITORY)}
     process = subprocess.Popen(
-        [sys.executable, "-m", "heddle.main", *words], env=environment, stderr=subprocess.PIPE, text=True
-    )
+        [sys.executable, "-m", "heddle.main", *words],
+        env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
     try:
         yield process
     finally:
@@ -60,6 +63,34 @@ def test_the_daemon_answers_and_ends_when_told(framework, tmp_path, sent, code):
     assert process.returncode == code
     assert "Traceback" not in log
     assert framework in log
+
+
+def test_json_tells_once_and_on_one_line_where_the_daemon_listens(framework, tmp_path):
+    with daemon(framework, tmp_path / "state", 0, 0, "--json") as process:
+        told = json.loads(process.stdout.readline())
+
+        address, _, port = told["openflow"].partition(":")
+        with socket.create_connection((address, int(port))) as switch:
+            assert switch.recv(1) == b"\x04"
+        with Client(told["api"]) as client:
+            assert "0 switches" in client.ready().reason
+        process.terminate()
+        rest, _ = process.communicate(timeout=PATIENCE_S)
+
+    assert rest == ""
+    assert told["state_dir"] == str(tmp_path / "state")
+    assert told["pid"] == process.pid
+    assert told["framework"].split()[0] == framework
+
+
+def test_without_json_the_daemon_prints_nothing_on_standard_output(framework, tmp_path):
+    api_port = free_port()
+    with daemon(framework, tmp_path / "state", api_port, 0) as process:
+        wait_until_it_answers(api_port)
+        process.terminate()
+        out, _ = process.communicate(timeout=PATIENCE_S)
+
+    assert out == ""
 
 
 @pytest.mark.parametrize("taken", ["api", "openflow", "state"])
