@@ -5,8 +5,10 @@ from __future__ import annotations
 import ast
 import configparser
 import re
+import shutil
 import subprocess
 import sys
+import zipfile
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
@@ -173,3 +175,74 @@ def test_a_python_that_is_too_old_is_refused_in_one_line(tmp_path: Path) -> None
     assert refused.returncode == 1
     assert refused.stderr.count("\n") == 1
     assert "3.11" in refused.stderr
+
+
+def test_demo_without_root_and_without_sudo_says_one_line_and_does_nothing(tmp_path: Path) -> None:
+    (tmp_path / "id").write_text("#!/bin/sh\necho 1000\n")
+    (tmp_path / "id").chmod(0o755)
+    for name in ("make", "bash", "dirname", "cat", "grep"):
+        (tmp_path / name).symlink_to(shutil.which(name) or name)
+
+    refused = subprocess.run(
+        ["make", "demo", f"REPORT={tmp_path / 'report'}"],
+        cwd=REPOSITORY,
+        env={"PATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    ours, *makes = refused.stderr.splitlines()
+    assert refused.returncode == 2
+    assert ours.startswith("heddle: this needs root")
+    assert len(makes) == 1
+    assert makes[0].startswith("make: *** ")
+    assert refused.stdout == ""
+    assert not (tmp_path / "report").exists()
+
+
+@pytest.mark.parametrize(("codes", "worst"), [((0, 0, 0, 0), 0), ((4, 0, 1, 0), 4), ((0, 1, 0, 5), 5)])
+def test_acceptance_runs_every_step_and_ends_with_the_worst_code(
+    codes: tuple[int, ...], worst: int, tmp_path: Path
+) -> None:
+    as_root, left, ran = tmp_path / "as-root", tmp_path / "codes", tmp_path / "ran"
+    as_root.write_text(f'#!/bin/sh\necho "$*" >>{ran}\ncode=$(head -n 1 {left}); sed -i 1d {left}; exit "$code"\n')
+    as_root.chmod(0o755)
+    left.write_text("".join(f"{code}\n" for code in codes))
+
+    done = subprocess.run(
+        ["make", "--old-file=system", "--old-file=python", "acceptance", f"AS_ROOT={as_root}"],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    steps = ran.read_text().splitlines()
+    assert ["emulate" in steps[0], "ryu" in steps[1], "os-ken" in steps[2], "acceptance" in steps[3]] == [True] * 4
+    assert len(steps) == len(codes)
+    assert re.findall(r"Error (\d+)", done.stderr) == ([str(worst)] if worst else [])
+
+
+def test_a_wheel_holds_every_package_its_type_marker_and_the_programs_that_ranks_run(tmp_path: Path) -> None:
+    # A copy, since a build leaves its traces beside the sources.
+    copy = tmp_path / "heddle"
+    copy.mkdir()
+    for name in ("setup.cfg", "pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(REPOSITORY / name, copy)
+    for package in packages():
+        shutil.copytree(REPOSITORY / package, copy / package, ignore=shutil.ignore_patterns("__pycache__"))
+    expected = {str(path.relative_to(copy)) for path in copy.rglob("*.py")}
+    expected |= {f"{package}/py.typed" for package in packages()}
+
+    subprocess.run(
+        [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-index", "--no-build-isolation",
+         "--disable-pip-version-check", "--wheel-dir", str(tmp_path), str(copy)],
+        check=True, capture_output=True, text=True,
+    )  # fmt: skip
+
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        held = set(archive.namelist())
+    assert {"mininet_scenarios/mpi_ring.py", "mininet_scenarios/tcp_probe.py"} <= expected
+    assert expected <= held
