@@ -9,8 +9,9 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from solver.demand import Demand
-from topologies.documents import explain, read_document
+from topologies.documents import explain
 from topologies.errors import InputError
+from topologies.located import read_document
 
 _COLUMNS = ["source", "target", "rate_bps"]
 
@@ -28,7 +29,7 @@ class _DemandList(BaseModel):
 
 
 def read_demands(path: str | Path) -> tuple[Demand, ...]:
-    """Read a demands file: CSV where the suffix is ``.csv``, else JSON (or YAML).
+    """Read a demands file: CSV where the suffix is ``.csv``, JSON where it is ``.json``, else YAML.
 
     Raises
     ------
@@ -37,13 +38,13 @@ def read_demands(path: str | Path) -> tuple[Demand, ...]:
     """
     path = Path(path)
     if path.suffix.lower() != ".csv":
-        return demands_from_json(read_document(path), str(path))
+        return demands_from_json(read_document(path).content, str(path))
     try:
         with path.open(newline="", encoding="utf-8") as file:
             rows = list(csv.reader(file, strict=True))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise InputError(f"cannot read {path}: {reason}; check the path and the file") from error
+        raise InputError(f"{path} cannot be read: {reason}; check the path and the file") from error
     if not rows or [name.strip() for name in rows[0]] != _COLUMNS:
         raise InputError(f"{path} must begin with the line {','.join(_COLUMNS)}; add it")
     entries: list[dict[str, str]] = []

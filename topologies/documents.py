@@ -1,10 +1,10 @@
-"""Reads and writes our structured files, JSON or YAML by suffix, and words what is wrong with them."""
+"""Writes our structured files, JSON or YAML by suffix, and words what is wrong with those of others."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import yaml
 from pydantic import ValidationError
@@ -12,30 +12,6 @@ from pydantic import ValidationError
 from topologies.errors import HeddleError, InputError
 
 _YAML_SUFFIXES = frozenset({".yaml", ".yml"})
-
-
-def read_document(path: str | Path) -> Any:
-    """Parse a JSON file, or a YAML file where the suffix is ``.yaml`` or ``.yml``.
-
-    Raises
-    ------
-    InputError
-        The file cannot be read or is not well-formed.
-    """
-    path = Path(path)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise InputError(f"cannot read {path}: {reason}; check the path and the file") from error
-    try:
-        if path.suffix.lower() in _YAML_SUFFIXES:
-            return yaml.safe_load(text)
-        return json.loads(text, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError, yaml.YAMLError) as error:
-        kind = "YAML" if path.suffix.lower() in _YAML_SUFFIXES else "JSON"
-        detail = " ".join(str(error).split())
-        raise InputError(f"{path} is not well-formed {kind}: {detail}; correct it there") from error
 
 
 def write_document(data: Any, path: str | Path) -> None:
@@ -88,7 +64,3 @@ def _place(location: tuple[int | str, ...], data: Any) -> str:
                 label = value.get("id") or " → ".join(str(value[end]) for end in ("source", "target") if end in value)
                 name = f"{kind} {label!r}" if label else name
     return name
-
-
-def _refuse_constant(text: str) -> NoReturn:
-    raise ValueError(f"{text} is not a number that JSON knows")

@@ -11,9 +11,10 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from topologies.documents import explain, read_document, write_document
+from topologies.documents import explain, write_document
 from topologies.errors import InputError
 from topologies.fabric import Fabric, Link, Node, NodeKind
+from topologies.located import read_document
 
 _DPID = re.compile(r"[0-9a-fA-F]{16}")
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
@@ -115,7 +116,7 @@ def read_fabric(path: str | Path) -> Fabric:
     InputError
         The file cannot be read, is not well-formed or breaks a rule; the message names file and object.
     """
-    return fabric_from_json(read_document(path), str(path))
+    return fabric_from_json(read_document(path).content, str(path))
 
 
 def write_fabric(fabric: Fabric, path: str | Path) -> None:

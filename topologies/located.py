@@ -1,13 +1,14 @@
-"""Files that people write for the daemon (YAML or JSON), with errors that name file, line and key."""
+"""Reads the files that people write (YAML or JSON), with errors that name file, line and key."""
 
 from __future__ import annotations
 
 import difflib
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias, TypeVar, get_args
+from typing import Any, NoReturn, TypeAlias, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -17,15 +18,15 @@ from topologies.errors import InputError
 Model = TypeVar("Model", bound=BaseModel)
 Location: TypeAlias = tuple[str | int, ...]
 
-MAX_FILE_BYTES = 16 << 20
+MAX_FILE_BYTES = 256 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """What a file says, and the line (from 1) on which each of its keys stands."""
+    """What a file says, and the line (from 1) on which each of its keys stands (YAML only)."""
 
     path: Path
-    content: dict[str, Any]
+    content: Any
     lines: Mapping[Location, int]
 
     def where(self, location: Location) -> str:
@@ -37,14 +38,15 @@ class Document:
         return str(self.path)
 
 
-def read_document(path: Path) -> Document:
+def read_document(path: str | Path) -> Document:
     """Read a YAML file, or a JSON file where the name ends in ``.json``; an empty file has no keys.
 
     Raises
     ------
     InputError
-        The file cannot be read, is no YAML or JSON, is too large, has a key twice, or is no mapping.
+        The file cannot be read, is no YAML or JSON, is too large, or has a key twice.
     """
+    path = Path(path)
     try:
         with path.open("rb") as file:
             data = file.read(MAX_FILE_BYTES + 1)
@@ -57,7 +59,7 @@ def read_document(path: Path) -> Document:
         raise InputError(f"{path} is no text in UTF-8; is it the right file?") from None
     lines: dict[Location, int] = {}
     try:
-        content = json.loads(text) if path.suffix == ".json" else _read_yaml(text, path, lines)
+        content = _read_json(text, path) if path.suffix.lower() == ".json" else _read_yaml(text, path, lines)
     except json.JSONDecodeError as error:
         raise InputError(f"{path}, line {error.lineno}: no JSON: {error.msg}") from None
     except yaml.MarkedYAMLError as error:
@@ -68,11 +70,22 @@ def read_document(path: Path) -> Document:
     except (RecursionError, ValueError) as error:
         reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)
         raise InputError(f"{path}: {reason}; is it the right file?") from None
-    if content is None:
-        content = {}
-    if not isinstance(content, dict):
-        raise InputError(f"{path} holds a {type(content).__name__}; it must hold keys with values")
-    return Document(path, content, lines)
+    return Document(path, {} if content is None else content, lines)
+
+
+def _read_json(text: str, path: Path) -> Any:
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        content = dict(pairs)
+        if len(content) < len(pairs):
+            ((twice, _),) = Counter(key for key, _ in pairs).most_common(1)
+            raise InputError(f"{path}: key {twice!r} is here twice; remove one")
+        return content
+
+    return json.loads(text, object_pairs_hook=unique, parse_constant=_refuse_constant)
+
+
+def _refuse_constant(text: str) -> NoReturn:
+    raise ValueError(f"{text} is not a number that JSON knows")
 
 
 def _read_yaml(text: str, path: Path, lines: dict[Location, int]) -> Any:
@@ -108,8 +121,10 @@ def validate(model: type[Model], document: Document) -> Model:
     Raises
     ------
     InputError
-        An unknown key (with the known ones and the nearest), a missing one, or a value that does not fit.
+        No mapping, an unknown key (with the known ones and the nearest), a missing one, or a value that does not fit.
     """
+    if not isinstance(document.content, dict):
+        raise InputError(f"{document.path} holds a {type(document.content).__name__}; it must hold keys with values")
     try:
         return model.model_validate(document.content)
     except ValidationError as error:

@@ -61,7 +61,7 @@ def read_job(path: str | Path) -> Job:
     InputError
         The file cannot be read or is no job; the message names file, line and key.
     """
-    asked = validate(JobFile, read_document(Path(path)))
+    asked = validate(JobFile, read_document(path))
     try:
         return asked.to_job()
     except InputError as error:

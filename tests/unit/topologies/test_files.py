@@ -88,16 +88,28 @@ def test_what_is_wrong_is_named(data, message):
 
 
 @pytest.mark.parametrize(
-    ("name", "text"), [("f.json", "{"), ("f.json", '{"nodes": NaN}'), ("f.yaml", "a: ["), ("f.json", "[" * 100_000)]
+    ("name", "text", "message"),
+    [
+        ("f.json", "{", r"f\.json, line 1: no JSON"),
+        ("f.JSON", "{", r"f\.JSON, line 1: no JSON"),
+        ("f.json", '{"nodes": NaN}', r"f\.json: NaN is not a number that JSON knows"),
+        ("f.json", "[" * 100_000, r"f\.json: nested too deeply"),
+        ("f.json", '{"nodes": [], "links": [], "nodes": []}', r"f\.json: key 'nodes' is here twice; remove one"),
+        ("f.json", '{"nodes": [{"id": "h1", "kind": "host", "id": "h2"}]}', r"f\.json: key 'id' is here twice"),
+        ("f.yaml", "a: [", r"f\.yaml, line 1: no YAML"),
+        ("f.yaml", "nodes: []\nlinks: []\nnodes: []\n", r"f\.yaml, line 3: key 'nodes' is here twice; remove one"),
+        ("f.yaml", "", r"f\.yaml: the file lacks 'nodes'; add it"),
+        ("f.json", "[]", r"f\.json: .*valid dictionary"),
+    ],
 )
-def test_a_malformed_file_is_named(tmp_path, name, text):
+def test_a_malformed_file_is_named(tmp_path, name, text, message):
     (tmp_path / name).write_text(text)
-    with pytest.raises(InputError, match=rf"{name} is not well-formed (JSON|YAML)"):
+    with pytest.raises(InputError, match=message):
         read_fabric(tmp_path / name)
 
 
 def test_a_missing_file_and_a_missing_folder_are_named(tmp_path):
-    with pytest.raises(InputError, match=r"cannot read .*nothing\.json: No such file"):
+    with pytest.raises(InputError, match=r"nothing\.json cannot be read: No such file"):
         read_fabric(tmp_path / "nothing.json")
     with pytest.raises(HeddleError, match=r"cannot write .*f\.json: No such file"):
         write_fabric(Fabric((), ()), tmp_path / "nowhere" / "f.json")
