@@ -60,6 +60,9 @@ class ConnectedSwitch:
     def address(self) -> str:
         return self._connection.peer
 
+    def disconnect(self, reason: str) -> None:
+        self._connection.close(reason, "uncertain")
+
     def ports(self) -> list[wire.Port]:
         descriptions = self._connection.port_descriptions.values()
         return [wire.read_port(port) for port in descriptions if wire.is_physical(port)]

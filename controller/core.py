@@ -15,12 +15,10 @@ from controller.config import Config
 from controller.discovery import Change, Discovery, PortId
 from controller.eventlog import EventLog
 from controller.hostwatch import HostWatch
-from controller.installer import Installer, Outcome
-from controller.jobs import JobTable
+from controller.installer import add_missing
 from controller.measurement import LoadMeter, Reading
-from controller.planner import Answer, Deliver, PlanMaker, Planner
-from controller.planning import PlanAnswer, PlanRequest
-from controller.resting import RestingLabels
+from controller.plankeeper import Observed, PlanKeeper
+from controller.planner import Deliver, PlanMaker, Planner
 from controller.runtime import Runtime, Switch
 from controller.service import (
     Event,
@@ -51,9 +49,7 @@ COALESCE_S = 0.05
 STATUS_S = 0.5
 """Longest time for which published loads and counts stay as they are."""
 RETRY_S = 1.0
-"""Wait before a failed installation is planned anew."""
-REPLAN_S = 10.0
-"""Wait before the planner is asked again after it failed."""
+"""Wait before a switch that did not take its first rules is asked again."""
 
 _COUNTED_ONLY = frozenset({"lldp-foreign", "lldp-replayed", "port-up", "port-edge", "link-seen"})
 
@@ -107,38 +103,33 @@ class Core:
         self._watch = HostWatch(declared, store, self._events, self._send_frame, self._edge_ports_of_all)
         self._hosts = self._watch.table
         self._discovery = Discovery(store.secret(), lambda port: bool(self._hosts.at(port)))
-        self._installer = Installer(runtime, self._installed)
-        self._planner = planner(self._deliver)
-        self._jobs = JobTable(store)
-        self._plan = store.load_plan()
-        self._solved_on: Fabric | None = None
-        self._resting = RestingLabels(store, runtime.now_s())
-        self._request: PlanRequest | None = None
-        self._answered: tuple[PlanRequest, PlanAnswer] | None = None
-        self._retry_s: float | None = None
+        self._keeper = PlanKeeper(config, store, runtime, self._events, planner, self._observed, self._publish_statuses)
+        self._installer, self._jobs = self._keeper.installer, self._keeper.jobs
+        self._first_switch_s: float | None = None
         self._dirty = self._urgent = False
         self._changed_s = runtime.now_s()
         self._published_s = self._statuses_s = 0.0
-        self._settled = self._carries = False
+        self._settled = False
         self._notices: frozenset[Change] = frozenset()
         with_hosts = (self._name(host.at.dpid) for host in self._hosts if host.at is not None)
-        self._settling = Settling(declared, self._plan, with_hosts)
+        self._settling = Settling(declared, self._keeper.plan, with_hosts)
         self._out = _Published(View(Fabric((), ()), frozenset(), ()))
 
     def start(self) -> None:
         """Start the planner."""
-        self._planner.start()
+        self._keeper.start()
         self._publish_statuses()
 
     def stop(self) -> None:
         """Stop planning; the switches keep their rules."""
-        self._planner.stop()
+        self._keeper.stop()
 
     # ── what the switches say ────────────────────────────────────────────────────────────────────
 
     def switch_up(self, switch: Switch) -> None:
         """A switch has come: read its rules, give it those of discovery, then probe its ports."""
         self._switches[switch.dpid] = switch
+        self._first_switch_s = self._first_switch_s or self._runtime.now_s()
         self._addresses[switch.dpid] = switch.address
         name = self._name(switch.dpid)
         self._events.note("switch-up", f"switch {name} is connected from {switch.address}")
@@ -148,22 +139,21 @@ class Core:
     def _welcome(self, switch: Switch, name: str) -> None:
         try:
             rules, foreign = switch.read_rules()
-            if self._switches.get(switch.dpid) is not switch:
-                return
-            self._installer.connected(name, switch, rules)
-            if foreign:
-                self._events.note(
-                    "foreign-rules", f"switch {name} has {foreign} flows that are not ours; they may bypass the plan"
-                )
-            refused = self._installer.add_missing(name, self._first_rules(name, switch.dpid))
+            rules, refused = add_missing(switch, rules, self._first_rules(name, switch.dpid))
         except HeddleError as error:
             self._events.note("switch-silent", f"switch {name} did not take its first rules: {error}")
             self._runtime.spawn(lambda: self._welcome_again(switch, name))
             return
-        for sentence in refused:
-            self._events.note("rule-refused", f"switch {name} refused a rule: {sentence}")
         if self._switches.get(switch.dpid) is not switch:
             return
+        if foreign:
+            self._events.note(
+                "foreign-rules", f"switch {name} has {foreign} flows that are not ours; they may bypass the plan"
+            )
+        for sentence in refused:
+            self._events.note("rule-refused", f"switch {name} refused a rule: {sentence}")
+        # From here on plans count on it: until now it had rules that nobody knew.
+        self._installer.connected(name, switch, rules)
         # Only now: what they did while the rules were read is in it.
         ports = switch.ports()
         present = {port.number for port in ports}
@@ -171,10 +161,8 @@ class Core:
             self._took(self._discovery.port_down(PortId(switch.dpid, number)))
         for port in ports:
             self.port_changed(switch.dpid, port, gone=False)
-        if self._settled:
-            # The fabric may be as before, but this switch may lack rules.
-            self._request = None
-            self._ask_for_plan()
+        # The fabric may be as before, but this switch may lack rules.
+        self._keeper.ask(anew=True)
 
     def _welcome_again(self, switch: Switch, name: str) -> None:
         self._runtime.sleep(RETRY_S)
@@ -200,9 +188,12 @@ class Core:
         """A port appeared, changed or went."""
         at = PortId(dpid, port.number)
         if gone or not port.is_up:
+            self._hosts.port_lost(at)
             self._took(self._discovery.port_down(at))
             return
-        self._speeds_bps[at] = port.speed_bps
+        if self._speeds_bps.get(at) != port.speed_bps:
+            self._speeds_bps[at] = port.speed_bps
+            self._touch(urgent=False)
         self._took(self._discovery.port_up(at, self._runtime.now_s()))
 
     def packet_in(self, dpid: int, packet: PacketIn) -> None:
@@ -247,22 +238,21 @@ class Core:
         if not self._settled and self._is_settled(now_s):
             self._settled = True
             self._events.note("settled", f"the fabric is known: {self._size()}")
-            self._ask_for_plan()
-        if self._retry_s is not None and now_s >= self._retry_s:
-            self._retry_s = None
-            self._request = None
-            self._ask_for_plan()
+            self._keeper.ask()
+        self._keeper.tick(now_s)
         if now_s - self._statuses_s >= STATUS_S:
             self._publish_statuses()
 
     def _is_settled(self, now_s: float) -> bool:
-        fabric = self._out.view.fabric
-        if self._dirty:
+        if self._dirty or self._first_switch_s is None:
             return False
-        return self._settling.is_over(fabric, self._connected(), now_s - self._changed_s)
-
-    def _connected(self) -> frozenset[str]:
-        return frozenset(map(self._name, self._switches))
+        return self._settling.is_over(
+            self._out.view.fabric,
+            self._installer.reachable,
+            unread=len(self._switches) - len(self._installer.reachable),
+            quiet_s=now_s - self._changed_s,
+            since_first_s=now_s - self._first_switch_s,
+        )
 
     def _took(self, changes: Sequence[Change]) -> None:
         for change in changes:
@@ -305,30 +295,29 @@ class Core:
         self._notices = frozenset(view.notices)
         if view.fabric != old.fabric:
             self._out = replace(self._out, view=view)
-        if self._settled:
-            self._ask_for_plan()
+        self._keeper.ask()
         self._publish_statuses()
 
     def _publish_statuses(self) -> None:
         self._statuses_s = self._runtime.now_s()
-        view = self._out.view
+        view, plan = self._out.view, self._keeper.plan
         self._out = replace(
             self._out,
             switches=switch_statuses(view.fabric, self._addresses, self._switches.keys(), self._installer.installed),
             links=link_statuses(view, self._meter),
             hosts=host_statuses(self._hosts, self._name),
             jobs=self._jobs.statuses(),
-            plan=self._plan if self._plan is not None and self._plan.paths else None,
+            plan=plan if plan is not None and plan.paths else None,
             readiness=self._readiness(),
         )
 
     def _readiness(self) -> Readiness:
         if not self._settled:
-            missing = self._settling.missing(self._connected())
+            missing = self._settling.missing(self._installer.reachable)
             awaited = f"; not connected: {', '.join(missing[:8])}" if missing else ""
             more = ", …" if len(missing) > 8 else ""
             return Readiness(False, f"discovering the fabric: {self._size()} so far{awaited}{more}")
-        if not self._carries:
+        if not self._keeper.carries:
             return Readiness(False, "waiting for the first rules")
         return Readiness(True, f"{self._size()}")
 
@@ -336,78 +325,13 @@ class Core:
         fabric = self._out.view.fabric
         return f"{len(fabric.switches)} switches, {len(fabric.hosts)} hosts, {len(fabric.links)} directed links"
 
-    # ── planning and installing ──────────────────────────────────────────────────────────────────
-
-    def _ask_for_plan(self) -> None:
-        """Plan for what is known now, unless exactly that was asked already."""
+    def _observed(self) -> Observed | None:
+        """What to plan for; None until the fabric is known."""
+        if not self._settled:
+            return None
         names = {dpid: self._name(dpid) for dpid in self._addresses}
-        resting = self._resting.at(self._runtime.now_s(), self._connected())
-        request = PlanRequest(
-            fabric=self._out.view.fabric,
-            edge_ports={names[dpid]: ports for dpid, ports in self._discovery.edge_ports().items() if dpid in names},
-            jobs=self._jobs.wanted(),
-            default=DefaultRouting(self._config.routing.default),
-            max_utilisation=self._config.routing.max_utilisation,
-            objective=self._config.objective,
-            active=self._plan,
-            solved_on=self._solved_on,
-            quarantined=self._installer.labels() | resting,
-            unreachable=frozenset(name for dpid, name in names.items() if dpid not in self._switches),
-        )
-        if self._request is None or request.situation != self._request.situation:
-            self._request = request
-            self._planner.ask(request)
-
-    def _deliver(self, request: PlanRequest, answer: Answer) -> None:
-        """The planner's answer, in the planner's thread."""
-        self._runtime.call_soon(lambda: self._planned(request, answer))
-
-    def _planned(self, request: PlanRequest, answer: Answer) -> None:
-        self._events.counts["plans"] += 1
-        if request is not self._request:
-            return
-        if isinstance(answer, HeddleError):
-            self._events.note("plan-failed", f"no new plan, the rules in force stay: {answer}")
-            self._jobs.failed(request.jobs, str(answer))
-            self._retry_s = self._runtime.now_s() + REPLAN_S
-            return
-        for name, reason in answer.failures.items():
-            self._events.note("job-unplanned", f"job {name} takes default routing: {reason}")
-        moved = _moved(self._plan, answer.plan)
-        if answer.plan != self._plan:
-            kept = _ingresses(answer.plan).keys()
-            given_up = {label: ingress for label, ingress in _ingresses(self._plan).items() if label not in kept}
-            try:
-                # Committed before any ingress flips, so that a restart finds what the switches may hold.
-                self._store.save_plan(answer.plan, given_up)
-            except HeddleError as error:
-                self._events.note("plan-failed", f"no new plan, the rules in force stay: {error}")
-                self._jobs.failed(request.jobs, str(error))
-                self._retry_s = self._runtime.now_s() + REPLAN_S
-                return
-            self._resting.give_up(given_up, self._runtime.now_s())
-            self._plan = answer.plan
-        self._solved_on = answer.solved_on
-        self._answered = (request, answer)
-        self._jobs.planned(request.jobs, answer, moved)
-        self._installer.aim(answer.rules)
-        self._publish_statuses()
-
-    def _installed(self, outcome: Outcome) -> None:
-        self._events.counts["installations"] += 1
-        self._events.counts["rule-changes"] += outcome.changed
-        for error in outcome.errors:
-            self._events.note("install-failed", error)
-        if outcome.errors:
-            self._retry_s = self._runtime.now_s() + RETRY_S
-        if self._answered is None or outcome.target is not self._answered[1].rules:
-            return
-        if outcome.errors:
-            self._jobs.not_installed(outcome.errors[0])
-        else:
-            self._carries = True
-            self._jobs.installed(self._answered[0].jobs)
-        self._publish_statuses()
+        edge_ports = {names[dpid]: ports for dpid, ports in self._discovery.edge_ports().items() if dpid in names}
+        return Observed(self._out.view.fabric, edge_ports, frozenset(names.values()))
 
     # ── what users ask, any thread ───────────────────────────────────────────────────────────────
 
@@ -447,19 +371,12 @@ class Core:
     def _submit(self, job: Job) -> JobStatus:
         status = self._jobs.submit(job, self._out.view.fabric, {host.name for host in self._hosts})
         self._events.note("job-submitted", f"job {job.name}: {job.collective} over {len(job.ranks)} ranks")
-        if self._settled:
-            self._ask_for_plan()
+        self._keeper.ask()
         self._publish_statuses()
         return status
 
     def _remove(self, name: str) -> JobStatus:
-        status = self._jobs.remove(name)
-        self._events.note("job-removed", f"job {name} is on its way out")
-        if self._plan is None or all(path.job != name for path in self._plan.paths):
-            # No switch has, or is about to get, a rule for it.
-            self._jobs.forget(name)
-        if self._settled:
-            self._ask_for_plan()
+        status = self._keeper.remove_job(name)
         self._publish_statuses()
         return status
 
@@ -475,15 +392,3 @@ class Core:
 
     def _edge_ports_of_all(self) -> list[PortId]:
         return [PortId(dpid, port) for dpid, ports in self._discovery.edge_ports().items() for port in sorted(ports)]
-
-
-def _moved(old: PlanStatus | None, new: PlanStatus | None) -> frozenset[str]:
-    """Jobs whose paths differ between two plans."""
-    before = frozenset(old.paths) if old is not None else frozenset()
-    after = frozenset(new.paths) if new is not None else frozenset()
-    return frozenset(path.job for path in before ^ after)
-
-
-def _ingresses(plan: PlanStatus | None) -> dict[int, str]:
-    """The labels of a plan, each with the switch that pushes it."""
-    return {path.label: path.links[1].node for path in plan.paths} if plan is not None else {}

@@ -11,11 +11,20 @@ from workloads.headers import Arp
 
 MAX_HOSTS = 65_536
 MAX_HOSTS_PER_PORT = 64
+DECLARED, BY_ARP = "declared", "arp"
 
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """A host and its place; ``answered_s`` is when it last sent ARP (0 where it is only declared)."""
+    """A host and its place.
+
+    Attributes
+    ----------
+    answered_s : float
+        When it last sent ARP; 0 where it did not.
+    certain : bool
+        Whether its port has lived since it spoke: else another card, or another address, may be there by now.
+    """
 
     name: str
     ip: str
@@ -23,6 +32,12 @@ class Host:
     at: PortId | None
     learned_from: str
     answered_s: float = 0.0
+    certain: bool = True
+
+    @property
+    def may_be_replaced(self) -> bool:
+        """Whether whoever claims its address or its MAC in its place is believed; the declaration stays as it is."""
+        return not self.certain and self.learned_from != DECLARED
 
 
 class HostTable:
@@ -46,7 +61,7 @@ class HostTable:
             if node.ip is not None:
                 self._names[node.ip] = node.id
             if node.ip is not None and node.mac is not None:
-                self._by_ip[node.ip] = Host(node.id, node.ip, node.mac, place, "declared")
+                self._by_ip[node.ip] = Host(node.id, node.ip, node.mac, place, DECLARED)
 
     def __iter__(self) -> Iterator[Host]:
         return iter(self._by_ip.values())
@@ -54,7 +69,7 @@ class HostTable:
     def restore(self, ip: str, mac: str, at: PortId) -> None:
         """Take a host over from an earlier run; the declaration wins."""
         if ip not in self._by_ip and self._of_mac(mac) is None and len(self._by_ip) < MAX_HOSTS:
-            self._by_ip[ip] = Host(self._name(mac, ip), ip, mac, at, "arp")
+            self._by_ip[ip] = Host(self._name(mac, ip), ip, mac, at, BY_ARP, certain=False)
 
     def arp_arrived(self, at: PortId, arp: Arp, now_s: float, *, old_place_lost: bool) -> list[Change]:
         """A host spoke at an edge port.
@@ -70,8 +85,11 @@ class HostTable:
         if known is None:
             return self._learn(at, arp, now_s)
         if (known.mac, known.at) == (arp.sender_mac, at):
-            self._by_ip[known.ip] = replace(known, answered_s=now_s)
+            self._by_ip[known.ip] = replace(known, answered_s=now_s, certain=True)
             return []
+        if known.mac != arp.sender_mac and known.may_be_replaced and (known.at == at or old_place_lost):
+            del self._by_ip[known.ip]
+            return self._learn(at, arp, now_s)
         if known.mac != arp.sender_mac:
             return [
                 Change(
@@ -81,20 +99,26 @@ class HostTable:
                 )
             ]
         if known.at is not None and not old_place_lost:
-            where = "declared" if known.learned_from == "declared" and not known.answered_s else "known"
+            where = "declared" if known.learned_from == DECLARED and not known.answered_s else "known"
             return [Change(False, "host-conflict", f"{known.name} speaks at {at} but is {where} at {known.at}")]
-        self._by_ip[known.ip] = replace(known, at=at, learned_from="arp", answered_s=now_s)
+        self._by_ip[known.ip] = replace(known, at=at, learned_from=BY_ARP, answered_s=now_s, certain=True)
         return [Change(False, "host-moved", f"host {known.name} is now at {at}")]
 
     def _learn(self, at: PortId, arp: Arp, now_s: float) -> list[Change]:
         if len(self._by_ip) >= MAX_HOSTS or sum(host.at == at for host in self) >= MAX_HOSTS_PER_PORT:
             return [Change(False, "host-refused", f"no room for another host at {at}: {arp.sender_ip}")]
         other = self._of_mac(arp.sender_mac)
-        if other is not None:
+        if other is not None and other.may_be_replaced and other.at == at:
+            del self._by_ip[other.ip]
+        elif other is not None:
             return [Change(False, "host-conflict", f"{other.name} at {at} claims {arp.sender_ip} beside {other.ip}")]
         name = self._name(arp.sender_mac, arp.sender_ip)
-        self._by_ip[arp.sender_ip] = Host(name, arp.sender_ip, arp.sender_mac, at, "arp", now_s)
+        self._by_ip[arp.sender_ip] = Host(name, arp.sender_ip, arp.sender_mac, at, BY_ARP, now_s)
         return [Change(False, "host-seen", f"host {name} is at {at}")]
+
+    def port_lost(self, port: PortId) -> None:
+        """A port went down: what comes up there again may be something else."""
+        self._by_ip |= {host.ip: replace(host, certain=False) for host in self if host.at == port}
 
     def forget_at(self, port: PortId) -> None:
         """Drop the hosts at a port that turned out to lead to a switch."""

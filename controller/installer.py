@@ -2,35 +2,62 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, replace
 
 from controller.runtime import Runtime, Switch
 from dataplane.rules import PushLabel, RuleSet, SwitchRules
 from dataplane.update import Operation, RemoveFlow, Stage, apply_operations, difference, stages
 from topologies.errors import HeddleError
 
-DRAIN_S = 0.5
-"""Wait before old labels go: the time that packets under way may spend in queues on their path."""
+log = logging.getLogger(__name__)
+
+DRAIN_S = 2.0
+"""Wait before old labels go: what packets under way may spend in the queues of their path."""
+_LOOK_S = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What to install.
+
+    Attributes
+    ----------
+    rules : RuleSet
+        Switches that are missing here are left as they are: whoever made the target did not know them.
+    leave : frozenset of str
+        Switches that take no rules, and are left as they are too.
+    spared : frozenset of int
+        Labels that a switch out of reach may still push: whoever forwards on one goes on doing so.
+    """
+
+    rules: RuleSet
+    leave: frozenset[str] = frozenset()
+    spared: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How an installation ended.
+    """How far an installation has come: traffic follows the target, or not, and what was before is gone, or not yet.
 
     Attributes
     ----------
-    target : RuleSet
+    target : Target
         What was asked for.
     changed : int
         Operations carried out.
-    errors : tuple of str
-        What went wrong, one sentence each; empty where every reachable switch has the rules.
+    errors : dict of str to str
+        By switch, the first thing that went wrong there; empty where every switch in reach has the rules.
+    cleared : bool
+        Whether the old rules are gone as well.
     """
 
-    target: RuleSet
+    target: Target
     changed: int
-    errors: tuple[str, ...]
+    errors: dict[str, str]
+    cleared: bool
 
 
 class Installer:
@@ -39,14 +66,14 @@ class Installer:
     Parameters
     ----------
     report : callable
-        Takes each outcome, in the OpenFlow thread.
+        Takes each outcome, in the OpenFlow thread; of one target first that traffic follows it, then the end.
     """
 
     def __init__(self, runtime: Runtime, report: Callable[[Outcome], None]) -> None:
         self._runtime = runtime
         self._report = report
         self._switches: dict[str, Switch] = {}
-        self._target: RuleSet | None = None
+        self._target: Target | None = None
         self._wanted = False
         self._running = False
         self.installed: dict[str, SwitchRules] = {}
@@ -61,6 +88,16 @@ class Installer:
         self._switches.pop(name, None)
         self.installed.pop(name, None)
 
+    @property
+    def reachable(self) -> frozenset[str]:
+        """Switches whose rules are known and that take new ones."""
+        return frozenset(self._switches)
+
+    @property
+    def busy(self) -> bool:
+        """Whether an installation is under way."""
+        return self._running
+
     def labels(self) -> frozenset[int]:
         """Path labels that some switch within reach pushes or forwards on."""
         flows = [flow for rules in self.installed.values() for flow in rules.flows]
@@ -68,25 +105,8 @@ class Installer:
         pushed = {action.label for flow in flows for action in flow.actions if isinstance(action, PushLabel)}
         return frozenset(matched | pushed)
 
-    def add_missing(self, name: str, wanted: SwitchRules) -> tuple[str, ...]:
-        """Give one switch what it lacks and take nothing away; returns what it refused.
-
-        Raises
-        ------
-        HeddleError
-            The switch did not answer.
-        """
-        have = self.installed.get(name, SwitchRules())
-        keys = {flow.key for flow in have.flows}
-        union = SwitchRules(
-            have.flows | {flow for flow in wanted.flows if flow.key not in keys},
-            have.groups | wanted.groups,
-            have.meters | {meter for meter in wanted.meters if meter.id not in {known.id for known in have.meters}},
-        )
-        return self._commit(name, difference(have, union).additions())
-
-    def aim(self, target: RuleSet) -> None:
-        """Install these rules, once a running installation has ended."""
+    def aim(self, target: Target) -> None:
+        """Install this, once a running installation has ended."""
         self._target = target
         self._wanted = True
         if not self._running:
@@ -97,56 +117,107 @@ class Installer:
         try:
             while self._wanted and self._target is not None:
                 self._wanted = False
-                self._report(self._install(self._target))
+                self._install(self._target)
         finally:
             self._running = False
 
-    def _install(self, target: RuleSet) -> Outcome:
-        old = {name: self.installed[name] for name in self._switches}
-        new = {name: target.get(name, SwitchRules()) for name in old}
+    def _install(self, target: Target) -> None:
+        switches = {
+            name: switch for name, switch in self._switches.items() if name in target.rules and name not in target.leave
+        }
+        old = {name: self.installed[name] for name in switches}
+        new = {name: _sparing(target.rules[name], rules, target.spared) for name, rules in old.items()}
         changed = 0
-        errors: list[str] = []
         drained = False
         for stage in stages(old, new):
             if not drained and _removes_labels(stage):
-                self._runtime.sleep(DRAIN_S)
-                drained = True
+                self._report(Outcome(target, changed, {}, cleared=False))
+                if not self._drain():
+                    return
+                drained, changed = True, 0
             changed += sum(len(operations) for operations in stage.operations.values())
-            errors += self._carry_out(stage)
+            errors = self._carry_out(stage, switches)
             if errors:
-                break
-        return Outcome(target, changed, tuple(errors))
+                # Later stages count on this one, on every switch: no ingress may flip to labels unknown downstream.
+                self._report(Outcome(target, changed, errors, cleared=False))
+                return
+        self._report(Outcome(target, changed, {}, cleared=True))
 
-    def _carry_out(self, stage: Stage) -> list[str]:
+    def _drain(self) -> bool:
+        """Wait for packets under way; False where something newer is to be installed, which then clears up as well."""
+        end_s = self._runtime.now_s() + DRAIN_S
+        while not self._wanted and self._runtime.now_s() < end_s:
+            self._runtime.sleep(_LOOK_S)
+        return not self._wanted
+
+    def _carry_out(self, stage: Stage, switches: dict[str, Switch]) -> dict[str, str]:
         """One stage on all its switches at once: it ends when each has answered its barrier."""
-        errors = [f"{name}: it is disconnected" for name in stage.operations if name not in self._switches]
+        errors: dict[str, str] = {}
 
         def on(name: str, operations: Sequence[Operation]) -> None:
             try:
-                errors.extend(f"{name}: {refused}" for refused in self._commit(name, operations))
+                self._commit(name, switches[name], operations)
             except HeddleError as error:
-                # Later stages count on this one, on every switch: no ingress may flip to labels unknown downstream.
-                errors.append(f"{name}: {error}")
+                errors[name] = str(error)
+            except Exception as error:
+                log.exception("installing on %s failed", name)
+                errors[name] = f"{type(error).__name__}: {error}; the log has more, report it"
 
         tasks = [
             self._runtime.spawn(lambda name=name, operations=operations: on(name, operations))  # type: ignore[misc]
             for name, operations in stage.operations.items()
-            if name in self._switches
         ]
         for task in tasks:
             task.wait()
         return errors
 
-    def _commit(self, name: str, operations: Sequence[Operation]) -> tuple[str, ...]:
-        switch = self._switches.get(name)
-        if switch is None or not operations:
-            return ()
-        refused = switch.commit(operations)
+    def _commit(self, name: str, switch: Switch, operations: Sequence[Operation]) -> None:
+        """Carry operations out on a switch, and keep account of its rules."""
+        if self._switches.get(name) is not switch:
+            # It may be back, restarted and empty: what was computed from its old rules does not fit.
+            raise HeddleError("it was disconnected meanwhile")
+        try:
+            refused = switch.commit(operations)
+            left = switch.read_rules()[0] if refused else apply_operations(self.installed[name], operations)
+        except HeddleError as error:
+            # Nobody knows what it has carried out. When it returns its rules are read anew.
+            switch.disconnect(f"its rules are uncertain: {error}")
+            raise
+        if self._switches.get(name) is switch:
+            self.installed[name] = left
         if refused:
-            self.installed[name], _ = switch.read_rules()
-        elif name in self.installed:
-            self.installed[name] = apply_operations(self.installed[name], operations)
-        return refused
+            raise HeddleError(refused[0])
+
+
+def add_missing(switch: Switch, have: SwitchRules, wanted: SwitchRules) -> tuple[SwitchRules, tuple[str, ...]]:
+    """Give a switch what it lacks and take nothing away.
+
+    Returns
+    -------
+    tuple of SwitchRules and tuple of str
+        The rules that it has then, and what it refused.
+
+    Raises
+    ------
+    HeddleError
+        The switch did not answer.
+    """
+    keys = {flow.key for flow in have.flows}
+    union = SwitchRules(
+        have.flows | {flow for flow in wanted.flows if flow.key not in keys},
+        have.groups | wanted.groups,
+        have.meters | {meter for meter in wanted.meters if meter.id not in {known.id for known in have.meters}},
+    )
+    operations = difference(have, union).additions()
+    refused = switch.commit(operations) if operations else ()
+    return (switch.read_rules()[0] if refused else apply_operations(have, operations)), refused
+
+
+def _sparing(wanted: SwitchRules, have: SwitchRules, spared: AbstractSet[int]) -> SwitchRules:
+    """The wanted rules, with those that forward on spared labels left in."""
+    keys = {flow.key for flow in wanted.flows}
+    kept = {flow for flow in have.flows if flow.match.mpls_label in spared and flow.key not in keys}
+    return replace(wanted, flows=wanted.flows | kept) if kept else wanted
 
 
 def _removes_labels(stage: Stage) -> bool:

@@ -107,11 +107,11 @@ class JobTable:
             if status.state is JobState.INSTALLING:
                 self._jobs[name] = replace(status, reason=reason)
 
-    def installed(self, jobs: Sequence[Job]) -> None:
-        """The rules that serve exactly these jobs are on every switch."""
+    def installed(self, jobs: Sequence[Job], *, cleared: bool) -> None:
+        """The rules that serve these jobs are on every switch, and where ``cleared``, no others any more."""
         served = {job.name for job in jobs}
         for name, status in list(self._jobs.items()):
-            if status.state is JobState.REMOVING and name not in served:
+            if status.state is JobState.REMOVING and name not in served and cleared:
                 del self._jobs[name]
             elif status.state is JobState.INSTALLING and name in served:
                 self._jobs[name] = replace(status, state=JobState.ACTIVE, reason="")

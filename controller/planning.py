@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from controller.service import PlannedPath, PlanStatus
 from dataplane.compiler import DefaultRouting, LabelledPath, compile_rules
 from dataplane.labels import allocate
+from dataplane.planned import check_path
 from dataplane.rules import RuleSet
 from dataplane.verifier import verify
 from solver.errors import SolverError
@@ -38,6 +39,8 @@ class PlanRequest:
         Edge ports by switch, hosts known there or not.
     active : PlanStatus or None
         The plan in force; its paths are kept as long as they live, the jobs are the same and nothing better is found.
+    in_force : bool
+        Whether the switches are known to have ``active``.
     solved_on : Fabric or None
         What ``active`` was last compared with the best for; None where that is not known. On a fabric that has only
         lost links since then it cannot be bettered, so nothing is solved.
@@ -54,6 +57,7 @@ class PlanRequest:
     max_utilisation: float
     objective: Objective
     active: PlanStatus | None = None
+    in_force: bool = False
     solved_on: Fabric | None = None
     quarantined: frozenset[int] = frozenset()
     unreachable: frozenset[str] = frozenset()
@@ -153,9 +157,16 @@ def _keep(request: PlanRequest, pairs_of: Mapping[str, Sequence[tuple[str, str]]
     alive = request.fabric.link_by_id
     if wanted != planned or not all(link in alive for path in active.paths for link in path.links):
         return None
-    if any(alive[path.links[-1]].target != path.target for path in active.paths):
+    if not request.in_force and any(link.node in request.unreachable for path in active.paths for link in path.links):
+        # A switch that takes no rules may lack them.
         return None
-    if not _carries(request.fabric, active):
+    try:
+        for path in active.paths:
+            check_path(request.fabric, LabelledPath(path.source, path.target, path.links, path.label))
+        if not _carries(request.fabric, active):
+            return None
+    except InputError:
+        # Cables were swapped, or a capacity became unknown.
         return None
     return replace(active, fabric_version=request.fabric.version)
 

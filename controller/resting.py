@@ -35,13 +35,17 @@ class RestingLabels:
         """Lay labels to rest, each with its ingress."""
         self._resting |= {label: (ingress, now_s) for label, ingress in labels.items()}
 
+    def of(self, ingresses: AbstractSet[str]) -> frozenset[int]:
+        """Resting labels that these switches pushed."""
+        return frozenset(label for label, (ingress, _) in self._resting.items() if ingress in ingresses)
+
     def at(self, now_s: float, connected: AbstractSet[str]) -> frozenset[int]:
         """Labels that must not be used again yet.
 
         Parameters
         ----------
         connected : set of str
-            Switches within reach.
+            Switches within reach, whose rules are known.
         """
         over = []
         for label, (ingress, since_s) in self._resting.items():

@@ -50,6 +50,10 @@ class Switch(Protocol):
     @property
     def address(self) -> str: ...
 
+    def disconnect(self, reason: str) -> None:
+        """Close its connection; it may come back at once."""
+        ...
+
     def ports(self) -> list[Port]:
         """Its ports as they are now."""
         ...

@@ -13,6 +13,9 @@ SETTLE_S = 2.0
 LATE_S = 15.0
 """Longer where something that is expected is missing: Open vSwitch tries again every 8 s at the least."""
 
+LONGEST_S = 60.0
+"""Since the first switch: something may change for ever (a port that flaps), and must not hold up all else."""
+
 
 class Settling:
     """What to wait for.
@@ -37,15 +40,27 @@ class Settling:
         """Expected switches that have not come, by name."""
         return sorted(self._expected - connected)
 
-    def is_over(self, fabric: Fabric, connected: AbstractSet[str], quiet_s: float) -> bool:
+    def is_over(
+        self, fabric: Fabric, connected: AbstractSet[str], *, unread: int, quiet_s: float, since_first_s: float
+    ) -> bool:
         """Whether to go on with what is known.
 
         Parameters
         ----------
+        connected : set of str
+            Switches whose rules are known.
+        unread : int
+            How many switches are there whose rules are still being read.
         quiet_s : float
             Time in which nothing has changed.
+        since_first_s : float
+            Time since the first switch came.
         """
         if not connected:
+            return False
+        if since_first_s >= LONGEST_S:
+            return True
+        if unread:
             return False
         if self._declared is not None:
             complete = self._declared.link_by_id.keys() <= fabric.link_by_id.keys()

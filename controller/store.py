@@ -151,9 +151,10 @@ class Store:
             return tuple(StoredHost(ip, mac, PortId(int(dpid, 16), port)) for ip, mac, dpid, port in rows)
 
     def save_host(self, ip: str, mac: str, at: PortId) -> None:
-        """Remember where a host was seen."""
+        """Remember where a host was seen; it has one address, so an earlier one of its MAC goes."""
         # As text: a dpid has 64 bits without sign, SQLite's integers have 64 with one.
         with self._changing() as database:
+            database.execute("DELETE FROM hosts WHERE mac = ?", (mac,))
             database.execute("INSERT OR REPLACE INTO hosts VALUES (?, ?, ?, ?)", (ip, mac, f"{at.dpid:016x}", at.port))
 
     def delete_hosts(self, at: PortId) -> None:

@@ -2,198 +2,22 @@
 
 from __future__ import annotations
 
-import heapq
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
+from memory_fabric import FABRIC, World
 
-from controller.config import Config
-from controller.core import Core
 from controller.discovery import PortId
-from controller.planning import PlanRequest, make_plan
 from controller.service import DuplicateJob, JobState, UnknownJob
-from controller.store import Store
-from controller.wire import PacketIn, Port
-from dataplane.rules import FlowRule, SwitchRules, Table
+from controller.wire import PacketIn
+from dataplane.rules import FlowRule, Table
 from dataplane.testing import assert_delivers
-from dataplane.update import Operation, RemoveFlow, RemoveGroup, apply_operations
+from dataplane.update import RemoveFlow, RemoveGroup
 from dataplane.verifier import verify
-from topologies.errors import HeddleError, InputError
-from topologies.fabric import Fabric, LinkId
-from topologies.fat_tree import fat_tree
+from topologies.errors import InputError
+from topologies.fabric import LinkId
 from workloads.headers import ARP_REQUEST, Arp, write_arp
 from workloads.job import Job
-
-FABRIC = fat_tree(4, capacity_bps=1e7, delay_s=1e-5)
-
-
-class Done:
-    def wait(self) -> None:
-        """It is over already."""
-
-
-class FakeTime:
-    """A runtime whose time moves only when the test says so, and whose tasks run at once."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-        self._later: list[tuple[float, int, Callable[[], None]]] = []
-
-    def now_s(self) -> float:
-        return self.now
-
-    def sleep(self, seconds: float) -> None:
-        self.now += seconds
-
-    def spawn(self, function: Callable[[], None]) -> Done:
-        function()
-        return Done()
-
-    def call_soon(self, function):
-        future: Future = Future()
-        try:
-            future.set_result(function())
-        except HeddleError as error:
-            future.set_exception(error)
-        return future
-
-    def later(self, seconds: float, function: Callable[[], None]) -> None:
-        heapq.heappush(self._later, (self.now + seconds, len(self._later), function))
-
-    def due(self) -> None:
-        while self._later and self._later[0][0] <= self.now:
-            heapq.heappop(self._later)[2]()
-
-
-class Worker:
-    """The planning function, called in line a moment after it is asked."""
-
-    def __init__(self, world: World, deliver) -> None:
-        self._world, self._deliver = world, deliver
-        self.requests: list[PlanRequest] = []
-
-    def start(self) -> None:
-        """Nothing to start."""
-
-    def stop(self) -> None:
-        """Nothing to stop."""
-
-    def ask(self, request: PlanRequest) -> None:
-        self.requests.append(request)
-        self._world.time.later(0.01, lambda: self._answer(request))
-
-    def _answer(self, request: PlanRequest) -> None:
-        try:
-            self._deliver(request, make_plan(request))
-        except HeddleError as error:
-            self._deliver(request, error)
-
-
-class FakeSwitch:
-    def __init__(self, world: World, dpid: int) -> None:
-        self._world = world
-        self.dpid, self.address = dpid, f"10.0.0.1:{dpid}"
-        self.refuse: list[str] = []
-        self.silent = False
-
-    @property
-    def rules(self) -> SwitchRules:
-        return self._world.tables[self.dpid]
-
-    def ports(self) -> list[Port]:
-        return [self._world.port(number, up=self._world.is_up(self.dpid, number)) for number in (1, 2, 3, 4)]
-
-    def send_frame(self, port: int, frame: bytes) -> None:
-        self._world.carry(PortId(self.dpid, port), frame)
-
-    def read_rules(self) -> tuple[SwitchRules, int]:
-        self._world.while_reading()
-        return self.rules, self._world.foreign
-
-    def commit(self, operations: Sequence[Operation]) -> tuple[str, ...]:
-        if self.silent:
-            raise HeddleError("it does not answer")
-        if self.refuse:
-            return (self.refuse.pop(),)
-        self._world.log += [(self.dpid, operation) for operation in operations]
-        self._world.tables[self.dpid] = apply_operations(self.rules, operations)
-        return ()
-
-
-class World:
-    """A fabric of fake switches round one core."""
-
-    def __init__(self, directory: Path, fabric: Fabric = FABRIC, declared: Fabric | None = FABRIC) -> None:
-        self.fabric, self._declared, self._directory = fabric, declared, directory
-        self.time = FakeTime()
-        self.names = {node.dpid: node.id for node in fabric.switches}
-        self.tables = {node.dpid: SwitchRules() for node in fabric.switches}
-        self.dead: set[PortId] = set()
-        self.foreign = 0
-        self.while_reading: Callable[[], None] = lambda: None
-        self.log: list[tuple[int, Operation]] = []
-        dpids = {node.id: node.dpid for node in fabric.switches}
-        self.peer = {
-            PortId(dpids[link.source], link.source_port): PortId(dpids[link.target], link.target_port)
-            for link in fabric.links
-            if link.source in dpids and link.target in dpids
-        }
-        self.start()
-
-    def start(self) -> None:
-        """A daemon, new or restarted: state on disk and rules in switches stay."""
-        self.store = Store(self._directory)
-        config = Config(state_dir=self._directory)
-        self.core = Core(config, self.store, self._declared, self.time, lambda deliver: Worker(self, deliver))
-        self.core.start()
-        self.switches = {dpid: FakeSwitch(self, dpid) for dpid in self.tables}
-
-    def end(self) -> None:
-        self.core.stop()
-        self.store.close()
-
-    def port(self, port: int, *, up: bool = True) -> Port:
-        return Port(port, f"p{port}", "02:00:00:00:00:00", up, 1e9)
-
-    def connect(self, *dpids: int) -> None:
-        for dpid in dpids or self.tables:
-            self.core.switch_up(self.switches[dpid])
-
-    def carry(self, at: PortId, frame: bytes) -> None:
-        """What leaves a port arrives at the other end of its cable, where LLDP goes to the controller."""
-        there = self.peer.get(at)
-        if there is None or {at, there} & self.dead:
-            return
-        lldp = any(flow.match.eth_type == 0x88CC and flow.actions for flow in self.tables[there.dpid].flows)
-        if lldp:
-            self.time.later(0.001, lambda: self.core.packet_in(there.dpid, PacketIn(there.port, frame)))
-
-    def run(self, seconds: float) -> None:
-        end_s = self.time.now + seconds
-        while self.time.now < end_s:
-            self.time.due()
-            self.core.tick()
-            self.time.now += 0.02
-
-    def up(self) -> World:
-        self.connect()
-        self.run(3)
-        return self
-
-    def is_up(self, dpid: int, port: int) -> bool:
-        return PortId(dpid, port) not in self.dead
-
-    def cut(self, link: LinkId) -> None:
-        dpid = self.fabric.node_by_id[link.node].dpid
-        here = PortId(dpid, link.port)
-        for port in (here, self.peer[here]):
-            self.dead.add(port)
-            self.core.port_changed(port.dpid, self.port(port.port, up=False), gone=False)
-
-    def installed(self) -> dict[str, SwitchRules]:
-        return {self.names[dpid]: rules for dpid, rules in self.tables.items()}
 
 
 @pytest.fixture(name="world")
@@ -235,7 +59,7 @@ def test_a_job_becomes_active_with_rules_that_take_its_paths_and_leaves_none_beh
     assert plan.gap < 1e-6
     assert verify(FABRIC, world.installed(), plan.paths).planned == 8
     assert world.core.remove_job("r").result().state is JobState.REMOVING
-    world.run(2)
+    world.run(4)
     assert world.core.jobs() == ()
     assert world.core.plan() is None
     assert world.installed() == before
@@ -249,7 +73,7 @@ def test_a_failed_link_carries_nothing_after_replanning(world: World) -> None:
     dead = path.links[2]
     world.cut(dead)
     assert dead not in world.core.fabric().link_by_id
-    world.run(2)
+    world.run(4)
     assert all(dead not in path.links for path in world.core.plan().paths)
     assert world.core.jobs()[0].state is JobState.ACTIVE
     verify(world.core.fabric(), world.installed(), world.core.plan().paths)
@@ -318,7 +142,7 @@ def test_a_refused_rule_is_told_and_tried_again(world: World) -> None:
 
 def test_a_switch_whose_channel_is_lost_stays_in_the_view_and_gets_no_new_path(world: World) -> None:
     world.up()
-    world.core.switch_down(0x30001, "closed")
+    world.disconnect(0x30001)
     world.run(2)
     assert "c1" in world.core.fabric().node_by_id
     assert not next(status for status in world.core.switches() if status.id == "c1").connected
@@ -365,7 +189,7 @@ def test_without_a_declaration_hosts_are_learned_from_arp_and_connected(tmp_path
             frame = write_arp(asked, "ff:ff:ff:ff:ff:ff")
             dpid = FABRIC.node_by_id[access.target].dpid
             world.core.packet_in(dpid, PacketIn(access.target_port, frame))
-        world.run(2)
+        world.run(4)
         fabric = world.core.fabric()
         assert {host.ip for host in fabric.hosts} == {host.ip for host in FABRIC.hosts}
         by_name = {f"s-{dpid:016x}": rules for dpid, rules in world.tables.items()}
@@ -412,7 +236,7 @@ def test_a_job_without_rules_is_gone_at_once(world: World) -> None:
 
 def test_a_job_behind_a_switch_that_takes_no_rules_fails_alone(world: World) -> None:
     world.up()
-    world.core.switch_down(FABRIC.node_by_id["e0-0"].dpid, "closed")
+    world.disconnect(world.dpid("e0-0"))
     world.core.submit_job(ring("behind", "h1", "h5"))
     world.core.submit_job(ring("free", "h9", "h13"))
     world.run(1)
@@ -463,7 +287,7 @@ def test_no_new_path_gets_a_label_that_a_switch_out_of_reach_may_still_push(worl
     world.run(1)
     edge = FABRIC.node_by_id["e0-0"].dpid
     old = {path.label for path in world.core.plan().paths if path.source == "h1"}
-    world.core.switch_down(edge, "closed")
+    world.disconnect(edge)
     world.core.remove_job("r")
     world.run(60)
     world.core.submit_job(ring("s", "h9", "h13"))

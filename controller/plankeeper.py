@@ -1,0 +1,255 @@
+"""The plan in force: asked for when something changed, taken, installed, and tried again where that failed."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from controller.config import Config
+from controller.eventlog import EventLog
+from controller.installer import Installer, Outcome, Target
+from controller.jobs import JobTable
+from controller.planner import Answer, Deliver, PlanMaker
+from controller.planning import PlanAnswer, PlanRequest
+from controller.resting import RestingLabels
+from controller.runtime import Runtime
+from controller.service import JobStatus, PlannedPath, PlanStatus
+from controller.store import Store
+from dataplane.compiler import DefaultRouting
+from topologies.errors import HeddleError
+from topologies.fabric import Fabric
+
+log = logging.getLogger(__name__)
+
+RETRY_S = 1.0
+"""Wait before a failed installation is planned anew."""
+REPLAN_S = 10.0
+"""Wait before the planner is asked again after it failed, and before a switch that refused a rule is tried again."""
+_MOST_DOUBLINGS = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """What a plan is made for.
+
+    Attributes
+    ----------
+    edge_ports : mapping of str to frozenset of int
+        Edge ports by switch.
+    switches : frozenset of str
+        All switches seen, within reach or not.
+    """
+
+    fabric: Fabric
+    edge_ports: Mapping[str, frozenset[int]]
+    switches: frozenset[str]
+
+
+class PlanKeeper:
+    """Jobs, their plan, and the rules of all switches; in the OpenFlow thread alone.
+
+    Parameters
+    ----------
+    planner : callable
+        Makes what turns requests into answers, given where to deliver them.
+    observe : callable
+        What is known of the fabric; None before it is known well enough to plan for.
+    changed : callable
+        Called after jobs or plan have changed by themselves.
+
+    Attributes
+    ----------
+    plan : PlanStatus or None
+        With its paths; None before the first.
+    carries : bool
+        Whether a whole set of rules was installed since the start.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        store: Store,
+        runtime: Runtime,
+        events: EventLog,
+        planner: Callable[[Deliver], PlanMaker],
+        observe: Callable[[], Observed | None],
+        changed: Callable[[], None],
+    ) -> None:
+        self._config = config
+        self._store = store
+        self._runtime = runtime
+        self._events = events
+        self._observe = observe
+        self._changed = changed
+        self.installer = Installer(runtime, self._installed)
+        self.jobs = JobTable(store)
+        self.plan = store.load_plan()
+        self.carries = False
+        self._planner = planner(self._deliver)
+        self._resting = RestingLabels(store, runtime.now_s())
+        # Whether the switches have what the plan says; of an earlier run's plan that is not known.
+        self._in_force = self.plan is None
+        self._solved_on: Fabric | None = None
+        self._request: PlanRequest | None = None
+        self._answered: tuple[PlanRequest, PlanAnswer] | None = None
+        self._retry_s: float | None = None
+        self._refusals: dict[str, int] = {}
+        self._left_until_s: dict[str, float] = {}
+
+    def start(self) -> None:
+        """Start the planner."""
+        self._planner.start()
+
+    def stop(self) -> None:
+        """Stop the planner; the switches keep their rules."""
+        self._planner.stop()
+
+    def tick(self, now_s: float) -> None:
+        """Try again what is due."""
+        due = [name for name, until_s in self._left_until_s.items() if now_s >= until_s]
+        for name in due:
+            del self._left_until_s[name]
+        if due or (self._retry_s is not None and now_s >= self._retry_s):
+            self._retry_s = None
+            self.ask(anew=True)
+
+    def remove_job(self, name: str) -> JobStatus:
+        """Begin to take a job away; see `JobTable.remove`."""
+        status = self.jobs.remove(name)
+        self._events.note("job-removed", f"job {name} is on its way out")
+        idle = self._in_force and not self.installer.busy
+        if idle and all(path.job != name for path in _paths(self.plan)):
+            # No switch has, or is about to get, a rule for it.
+            self.jobs.forget(name)
+        # Else it goes with the next installation, were that one without any change.
+        self.ask(anew=not idle)
+        return status
+
+    # ── asking ───────────────────────────────────────────────────────────────────────────────────
+
+    def ask(self, *, anew: bool = False) -> None:
+        """Plan for what is known now, unless exactly that was asked already (and not ``anew``)."""
+        observed = self._observe()
+        if observed is None:
+            return
+        reachable = self.installer.reachable - self._left_until_s.keys()
+        resting = self._resting.at(self._runtime.now_s(), self.installer.reachable)
+        request = PlanRequest(
+            fabric=observed.fabric,
+            edge_ports=observed.edge_ports,
+            jobs=self.jobs.wanted(),
+            default=DefaultRouting(self._config.routing.default),
+            max_utilisation=self._config.routing.max_utilisation,
+            objective=self._config.objective,
+            active=self.plan,
+            in_force=self._in_force,
+            solved_on=self._solved_on,
+            quarantined=self.installer.labels() | resting,
+            unreachable=observed.switches - reachable,
+        )
+        if anew or self._request is None or request.situation != self._request.situation:
+            self._request = request
+            self._planner.ask(request)
+
+    def _deliver(self, request: PlanRequest, answer: Answer) -> None:
+        """The planner's answer, in the planner's thread."""
+        self._runtime.call_soon(lambda: self._planned(request, answer))
+
+    def _planned(self, request: PlanRequest, answer: Answer) -> None:
+        self._events.counts["plans"] += 1
+        if not self._is_current(request):
+            return
+        try:
+            self._take(request, answer)
+        except Exception as error:
+            log.exception("a plan was not taken")
+            self._fail(request, f"{type(error).__name__}: {error}; the log has more, report it")
+
+    def _is_current(self, request: PlanRequest) -> bool:
+        """Whether an answer still counts: it is the latest asked for, or at least no worse than what is in force.
+
+        On a fabric that changes faster than plans are made, every answer is a little late; without the late ones
+        nothing would ever be installed.
+        """
+        latest = self._request
+        if latest is None or _paths(request.active) != _paths(self.plan):
+            return False
+        return request is latest or (request.jobs, request.unreachable) == (latest.jobs, latest.unreachable)
+
+    # ── taking and installing ────────────────────────────────────────────────────────────────────
+
+    def _take(self, request: PlanRequest, answer: Answer) -> None:
+        if isinstance(answer, HeddleError):
+            self._fail(request, str(answer))
+            return
+        for name, reason in answer.failures.items():
+            self._events.note("job-unplanned", f"job {name} takes default routing: {reason}")
+        moved = _moved(self.plan, answer.plan)
+        if answer.plan != self.plan:
+            kept = _ingresses(answer.plan).keys()
+            given_up = {label: ingress for label, ingress in _ingresses(self.plan).items() if label not in kept}
+            try:
+                # Committed before any ingress flips, so that a restart finds what the switches may hold.
+                self._store.save_plan(answer.plan, given_up)
+            except HeddleError as error:
+                self._fail(request, str(error))
+                return
+            self._resting.give_up(given_up, self._runtime.now_s())
+            self._in_force = self._in_force and _paths(answer.plan) == _paths(self.plan)
+            self.plan = answer.plan
+        self._solved_on = answer.solved_on
+        self._answered = (request, answer)
+        self.jobs.planned(request.jobs, answer, moved)
+        self.installer.aim(Target(answer.rules, request.unreachable, self._resting.of(request.unreachable)))
+        self._changed()
+        if request is not self._request and _paths(request.active) != _paths(self.plan):
+            # The latest question builds on a plan that is no more.
+            self.ask(anew=True)
+
+    def _fail(self, request: PlanRequest, reason: str) -> None:
+        self._events.note("plan-failed", f"no new plan, the rules in force stay: {reason}")
+        self.jobs.failed(request.jobs, reason)
+        self._retry_s = self._runtime.now_s() + REPLAN_S
+
+    def _installed(self, outcome: Outcome) -> None:
+        self._events.counts["installations"] += outcome.cleared or bool(outcome.errors)
+        self._events.counts["rule-changes"] += outcome.changed
+        for name, error in outcome.errors.items():
+            self._events.note("install-failed", f"{name}: {error}")
+            if name in self.installer.reachable:
+                self._leave(name)
+        if outcome.errors:
+            self._retry_s = self._runtime.now_s() + RETRY_S
+        else:
+            for name in outcome.target.rules.keys() - outcome.target.leave:
+                self._refusals.pop(name, None)
+        if self._answered is None or outcome.target.rules is not self._answered[1].rules:
+            return
+        if outcome.errors:
+            self.jobs.not_installed("; ".join(f"{name}: {error}" for name, error in outcome.errors.items()))
+        else:
+            self.carries = self._in_force = True
+            self.jobs.installed(self._answered[0].jobs, cleared=outcome.cleared)
+        self._changed()
+
+    def _leave(self, name: str) -> None:
+        """Plan without a switch that refuses rules, for longer each time, so that it does not hold up the others."""
+        self._refusals[name] = refusals = self._refusals.get(name, 0) + 1
+        wait_s = REPLAN_S * 2 ** min(refusals - 1, _MOST_DOUBLINGS)
+        self._left_until_s[name] = self._runtime.now_s() + wait_s
+        self._events.note("switch-left", f"switch {name} refused rules; it is left as it is for {wait_s:g} s")
+
+
+def _moved(old: PlanStatus | None, new: PlanStatus | None) -> frozenset[str]:
+    """Jobs whose paths differ between two plans."""
+    return frozenset(path.job for path in frozenset(_paths(old)) ^ frozenset(_paths(new)))
+
+
+def _paths(plan: PlanStatus | None) -> tuple[PlannedPath, ...]:
+    return plan.paths if plan is not None else ()
+
+
+def _ingresses(plan: PlanStatus | None) -> dict[int, str]:
+    """The labels of a plan, each with the switch that pushes it."""
+    return {path.label: path.links[1].node for path in _paths(plan)}

@@ -1,0 +1,279 @@
+"""A fabric in memory round one core: switches, cables and time that tests command."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future
+from pathlib import Path
+
+from greenlet import getcurrent, greenlet
+
+from controller.config import Config
+from controller.core import Core
+from controller.discovery import PortId
+from controller.planning import PlanRequest, make_plan
+from controller.store import Store
+from controller.wire import PacketIn, Port
+from dataplane.pipeline import ipv4_packet
+from dataplane.rules import SwitchRules
+from dataplane.update import Operation, apply_operations
+from dataplane.verifier import Network, VerificationError
+from topologies.errors import HeddleError
+from topologies.fabric import Fabric, LinkId
+from topologies.fat_tree import fat_tree
+
+FABRIC = fat_tree(4, capacity_bps=1e7, delay_s=1e-5)
+
+
+class GreenTask:
+    """A task that runs until it waits, as in the daemon's own thread."""
+
+    def __init__(self, time: FakeTime, function: Callable[[], None]) -> None:
+        self._time, self._function = time, function
+        self._over = False
+        self._waiting: list[greenlet] = []
+        time.later(0, greenlet(self._run, parent=time.main).switch)
+
+    def _run(self) -> None:
+        try:
+            self._function()
+        finally:
+            self._over = True
+            for waiting in self._waiting:
+                self._time.later(0, waiting.switch)
+
+    def wait(self) -> None:
+        while not self._over:
+            self._waiting.append(getcurrent())
+            self._time.main.switch()
+
+
+class FakeTime:
+    """A runtime whose time moves only when the test says so; its tasks are cooperative and switch where they wait."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.main = getcurrent()
+        self._count = itertools.count()
+        self._later: list[tuple[float, int, Callable[[], object]]] = []
+
+    def now_s(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.later(seconds, getcurrent().switch)
+        self.main.switch()
+
+    def spawn(self, function: Callable[[], None]) -> GreenTask:
+        return GreenTask(self, function)
+
+    def call_soon(self, function):
+        future: Future = Future()
+        try:
+            future.set_result(function())
+        except HeddleError as error:
+            future.set_exception(error)
+        return future
+
+    def later(self, seconds: float, function: Callable[[], object]) -> None:
+        heapq.heappush(self._later, (self.now + seconds, next(self._count), function))
+
+    def due(self) -> None:
+        while self._later and self._later[0][0] <= self.now:
+            heapq.heappop(self._later)[2]()
+
+
+class Worker:
+    """The planning function, called in line some time after it is asked."""
+
+    def __init__(self, world: World, deliver) -> None:
+        self._world, self._deliver = world, deliver
+        self.requests: list[PlanRequest] = []
+
+    def start(self) -> None:
+        """Nothing to start."""
+
+    def stop(self) -> None:
+        """Nothing to stop."""
+
+    def ask(self, request: PlanRequest) -> None:
+        self.requests.append(request)
+        self._world.time.later(self._world.planning_s, lambda: self._answer(request))
+
+    def _answer(self, request: PlanRequest) -> None:
+        try:
+            self._deliver(request, make_plan(request))
+        except HeddleError as error:
+            self._deliver(request, error)
+
+
+class FakeSwitch:
+    """A switch that does what it is told, after a while.
+
+    Attributes
+    ----------
+    refuse : list of str
+        What it says to the next batches instead of carrying them out.
+    refuses : callable
+        What it says to a batch, carried out but for that, where it says something.
+    late : callable
+        Whether it carries a batch out but answers too late.
+    """
+
+    def __init__(self, world: World, dpid: int) -> None:
+        self._world = world
+        self.dpid, self.address = dpid, f"10.0.0.1:{dpid}"
+        self.read_s = self.commit_s = 0.001
+        self.refuse: list[str] = []
+        self.refuses: Callable[[Sequence[Operation]], str | None] = lambda _: None
+        self.late: Callable[[Sequence[Operation]], bool] = lambda _: False
+
+    @property
+    def rules(self) -> SwitchRules:
+        return self._world.tables[self.dpid]
+
+    @property
+    def _gone(self) -> bool:
+        return self._world.connected.get(self.dpid) is not self
+
+    def disconnect(self, reason: str) -> None:
+        if not self._gone:
+            self._world.disconnect(self.dpid, reason)
+
+    def ports(self) -> list[Port]:
+        return [self._world.port(number, up=self._world.is_up(self.dpid, number)) for number in (1, 2, 3, 4)]
+
+    def send_frame(self, port: int, frame: bytes) -> None:
+        self._world.carry(PortId(self.dpid, port), frame)
+
+    def read_rules(self) -> tuple[SwitchRules, int]:
+        self._wait(self.read_s)
+        self._world.while_reading()
+        return self.rules, self._world.foreign
+
+    def commit(self, operations: Sequence[Operation]) -> tuple[str, ...]:
+        self._wait(self.commit_s)
+        if self.refuse:
+            return (self.refuse.pop(),)
+        if (refusal := self.refuses(operations)) is not None:
+            return (refusal,)
+        self._world.log += [(self.dpid, operation) for operation in operations]
+        self._world.tables[self.dpid] = apply_operations(self.rules, operations)
+        if self.late(operations):
+            raise HeddleError("it did not answer a barrier in time")
+        return ()
+
+    def _wait(self, seconds: float) -> None:
+        self._world.time.sleep(seconds)
+        if self._gone:
+            raise HeddleError("it is disconnected")
+
+
+class World:
+    """A fabric of fake switches round one core."""
+
+    def __init__(self, directory: Path, fabric: Fabric = FABRIC, declared: Fabric | None = FABRIC) -> None:
+        self.fabric, self._declared, self._directory = fabric, declared, directory
+        self.time = FakeTime()
+        self.planning_s = 0.01
+        self.connected: dict[int, FakeSwitch] = {}
+        self.names = {node.dpid: node.id for node in fabric.switches}
+        self.tables = {node.dpid: SwitchRules() for node in fabric.switches}
+        self.dead: set[PortId] = set()
+        self.foreign = 0
+        self.while_reading: Callable[[], None] = lambda: None
+        self.log: list[tuple[int, Operation]] = []
+        dpids = {node.id: node.dpid for node in fabric.switches}
+        self.peer = {
+            PortId(dpids[link.source], link.source_port): PortId(dpids[link.target], link.target_port)
+            for link in fabric.links
+            if link.source in dpids and link.target in dpids
+        }
+        self.start()
+
+    def start(self) -> None:
+        """A daemon, new or restarted: state on disk and rules in switches stay."""
+        self.store = Store(self._directory)
+        config = Config(state_dir=self._directory)
+        self.core = Core(config, self.store, self._declared, self.time, lambda deliver: Worker(self, deliver))
+        self.core.start()
+        self.connected.clear()
+        self.switches = {dpid: FakeSwitch(self, dpid) for dpid in self.tables}
+
+    def end(self) -> None:
+        self.core.stop()
+        self.store.close()
+
+    def port(self, port: int, *, up: bool = True) -> Port:
+        return Port(port, f"p{port}", "02:00:00:00:00:00", up, 1e9)
+
+    def connect(self, *dpids: int) -> None:
+        for dpid in dpids or self.tables:
+            self.connected[dpid] = self.switches[dpid]
+            self.core.switch_up(self.switches[dpid])
+
+    def disconnect(self, dpid: int, reason: str = "closed") -> None:
+        """The channel is lost; the data plane lives."""
+        del self.connected[dpid]
+        self.core.switch_down(dpid, reason)
+
+    def reconnect(self, dpid: int) -> FakeSwitch:
+        """The same switch on a new channel; it answers from the next `run` on."""
+        self.switches[dpid] = FakeSwitch(self, dpid)
+        self.connect(dpid)
+        return self.switches[dpid]
+
+    def dpid(self, name: str) -> int:
+        return next(dpid for dpid, known in self.names.items() if known == name)
+
+    def lost(self, pairs: Iterable[tuple[str, str]], fabric: Fabric | None = None) -> dict[tuple[str, str], str]:
+        """Pairs whose packets do not arrive by the rules that the switches have, with the reason."""
+        fabric = fabric or self.fabric
+        network = Network(fabric, self.installed())
+        found = {}
+        for source, target in pairs:
+            a, b = fabric.node_by_id[source], fabric.node_by_id[target]
+            try:
+                network.ways(source, ipv4_packet((a.mac, a.ip), (b.mac, b.ip)), target)
+            except VerificationError as error:
+                found[source, target] = str(error)
+        return found
+
+    def planned_pairs(self) -> list[tuple[str, str]]:
+        return [(path.source, path.target) for path in self.core.plan().paths]
+
+    def carry(self, at: PortId, frame: bytes) -> None:
+        """What leaves a port arrives at the other end of its cable, where LLDP goes to the controller."""
+        there = self.peer.get(at)
+        if there is None or {at, there} & self.dead:
+            return
+        lldp = any(flow.match.eth_type == 0x88CC and flow.actions for flow in self.tables[there.dpid].flows)
+        if lldp:
+            self.time.later(0.001, lambda: self.core.packet_in(there.dpid, PacketIn(there.port, frame)))
+
+    def run(self, seconds: float) -> None:
+        end_s = self.time.now + seconds
+        while self.time.now < end_s:
+            self.time.due()
+            self.core.tick()
+            self.time.now += 0.02
+
+    def up(self) -> World:
+        self.connect()
+        self.run(3)
+        return self
+
+    def is_up(self, dpid: int, port: int) -> bool:
+        return PortId(dpid, port) not in self.dead
+
+    def cut(self, link: LinkId) -> None:
+        dpid = self.fabric.node_by_id[link.node].dpid
+        here = PortId(dpid, link.port)
+        for port in (here, self.peer[here]):
+            self.dead.add(port)
+            self.core.port_changed(port.dpid, self.port(port.port, up=False), gone=False)
+
+    def installed(self) -> dict[str, SwitchRules]:
+        return {self.names[dpid]: rules for dpid, rules in self.tables.items()}
