@@ -80,6 +80,12 @@ def rig(tmp_path_factory: pytest.TempPathFactory, framework: str) -> Iterator[Ri
         yield made
 
 
+@pytest.fixture(name="make_rig", scope="session")
+def make_rig_fixture() -> type[make_rig]:
+    """For rigs other than `rig`."""
+    return make_rig
+
+
 class make_rig:  # noqa: N801 - reads as a function
     """Build a rig; whatever fails, all of it is taken down."""
 
