@@ -113,3 +113,26 @@ def test_what_another_program_uses_is_one_clear_sentence(framework, tmp_path, ta
         "state": f"heddle: another daemon uses the state directory {tmp_path}/used",
     }[taken]
     assert log.splitlines()[-1].startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("missing", "remedy"),
+    [
+        ("ryu", "pip install 'heddle-sdn[ryu]' with its build constraint, see README.md"),
+        ("os-ken", "pip install os-ken"),
+    ],
+)
+def test_a_framework_that_is_missing_is_one_sentence_with_what_installs_it(missing, remedy, tmp_path):
+    program = "import sys; sys.modules[sys.argv[1]] = None; from heddle.main import main; sys.exit(main(['run']))"
+
+    ended = subprocess.run(
+        [sys.executable, "-c", program, missing.replace("-", "_")],
+        env={**os.environ, "HEDDLE_FRAMEWORK": missing, "HEDDLE_STATE": str(tmp_path), "PYTHONPATH": str(REPOSITORY)},
+        check=False, timeout=PATIENCE_S, capture_output=True, text=True,
+    )  # fmt: skip
+
+    assert ended.returncode == 1
+    assert ended.stderr == (
+        f"heddle: the OpenFlow framework {missing} is not installed; install it ({remedy}) "
+        "or choose another one by HEDDLE_FRAMEWORK\n"
+    )
