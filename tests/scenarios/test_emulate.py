@@ -35,6 +35,10 @@ def runs_of(pid: int) -> list[RunDirectory]:
     return [run for run in existing() if (owner := run.owner()) is not None and owner.pid == pid]
 
 
+def namespaces() -> str:
+    return subprocess.run(["ip", "netns", "list"], capture_output=True, text=True, check=True).stdout
+
+
 def has_daemon(pid: int) -> bool:
     return any((run.path / "01-shortest" / "daemon.log").exists() for run in runs_of(pid))
 
@@ -53,24 +57,33 @@ def foreign_fixture() -> Iterator[str]:
 
 
 def assert_untouched(foreign: str) -> None:
-    assert foreign in subprocess.run(["ip", "netns", "list"], capture_output=True, text=True, check=True).stdout
+    assert foreign in namespaces()
     subprocess.run(["ip", "link", "show", f"{foreign}l"], check=True, capture_output=True)
     rules = ["ovs-ofctl", "dump-flows", foreign]
     assert "NORMAL" in subprocess.run(rules, capture_output=True, text=True, check=True).stdout
 
 
-def test_an_all_reduce_takes_its_planned_paths_and_leaves_nothing_behind(tmp_path: Path, foreign: str) -> None:
+@pytest.mark.parametrize("framework", ["ryu", "os-ken"])
+def test_an_all_reduce_takes_its_planned_paths_and_leaves_nothing_behind(
+    tmp_path: Path, foreign: str, framework: str
+) -> None:
     before = [path.read_text() for path in SYSCTLS]
     command = [*HEDDLE, "emulate", "--routing", "optimised", "--sizes", "1048576", "--report", str(tmp_path), "--json"]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=800, check=False)
+    run = subprocess.Popen(
+        command, env=os.environ | {"HEDDLE_FRAMEWORK": framework}, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    wait_until(lambda: runs_of(run.pid) or run.poll() is not None, "the run's directory was made")
+    own = runs_of(run.pid)
+    said, errors = run.communicate(timeout=800)
     # 4 says that an expectation of speed was missed, which a busy machine may do; what must hold is below.
-    assert result.returncode in (0, 4), result.stderr
-    report = json.loads(result.stdout)
+    assert run.returncode in (0, 4), errors.decode()
+    report = json.loads(said)
     checks = {check["name"]: check for check in report["checks"]}
     for name in (
         "every element right on every rank",
         "host interfaces account for the data",
         "no time below the bound",
+        "no link above its capacity",
         "planned links carry what was planned",
         "other links stay quiet",
     ):
@@ -78,15 +91,21 @@ def test_an_all_reduce_takes_its_planned_paths_and_leaves_nothing_behind(tmp_pat
     assert report == json.loads((tmp_path / "report.json").read_text())
     assert (tmp_path / "report.png").read_bytes().startswith(b"\x89PNG")
     assert [path.read_text() for path in SYSCTLS] == before
+    (own_run,) = own
+    assert not own_run.path.exists()
+    assert own_run.namespace not in namespaces()
+    assert not own_run.processes()
     assert_untouched(foreign)
 
 
-@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interrupted_run_takes_everything_down(tmp_path: Path, foreign: str, ending: signal.Signals) -> None:
     known = {run.tag for run in existing()}
+    # Tests that run under nohup, or in the background, would hand on signals that are ignored.
     run = subprocess.Popen(
-        [*HEDDLE, "emulate", "--report", str(tmp_path)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+        [*HEDDLE, "emulate", "--report", str(tmp_path)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        preexec_fn=lambda: signal.signal(ending, signal.SIG_DFL),
+    )  # fmt: skip
     wait_until(lambda: has_daemon(run.pid), "the daemon was started")
     run.send_signal(ending)
     assert run.wait(120) == 130
@@ -108,6 +127,6 @@ def test_what_a_killed_run_left_is_cleared_away_and_nothing_else(tmp_path: Path,
     assert left.tag in json.loads(cleaned.stdout)["removed"]
     assert not left.processes()
     assert left.tag not in {found.tag for found in existing()}
-    assert left.namespace not in subprocess.run(["ip", "netns"], capture_output=True, text=True, check=True).stdout
+    assert left.namespace not in namespaces()
     assert [path.read_text() for path in SYSCTLS] == before
     assert_untouched(foreign)

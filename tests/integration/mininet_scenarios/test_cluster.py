@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -11,10 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from mininet_scenarios import wiring
+from mininet_scenarios import link_efficiency, wiring
 from mininet_scenarios.buffers import SEND_BUFFER_BYTES
 from mininet_scenarios.cluster import Cluster
 from mininet_scenarios.daemon import free_address
+from mininet_scenarios.machine import SWITCH_NICENESS
 from topologies.errors import HeddleError
 from topologies.fat_tree import fat_tree
 
@@ -99,6 +101,26 @@ def test_no_socket_of_the_switch_is_opened_later_with_a_small_buffer(cluster: Cl
     after = cluster.switch.send_buffers()
     assert len(after) == len(before)
     assert min(after) >= SEND_BUFFER_BYTES
+
+
+def test_the_switch_comes_before_the_ranks_in_every_one_of_its_threads(cluster: Cluster) -> None:
+    switch = cluster.switch.process_ids()[-1]
+    threads = [int(thread.name) for thread in Path(f"/proc/{switch}/task").iterdir()]
+    assert {os.getpriority(os.PRIO_PROCESS, thread) for thread in threads} == {SWITCH_NICENESS}
+
+
+def test_a_flow_that_cannot_connect_is_an_error_that_names_its_ends(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(link_efficiency, "_PATIENCE_S", 2.0)
+    one, other = (node.id for node in cluster.fabric.hosts)
+    to_other = cluster.fabric.access_link(other).reverse_id
+    cluster.set_link(to_other, up=False)
+    try:
+        with pytest.raises(HeddleError, match=f"a TCP flow from {one} to {other} did not get through within 2 s"):
+            link_efficiency.link_efficiency(cluster, one, other)
+    finally:
+        cluster.set_link(to_other, up=True)
 
 
 def test_the_machines_buffers_are_back_as_they_were(cluster: Cluster, former_buffers: list[str]) -> None:

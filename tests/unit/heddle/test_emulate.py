@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -132,21 +133,27 @@ def test_times_are_said_in_minutes_and_seconds(seconds: float, said: str) -> Non
     assert _duration(seconds) == said
 
 
-@pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_ends_a_run_as_ctrl_c_does_and_its_handler_comes_back(ending: signal.Signals) -> None:
-    before = signal.getsignal(ending)
-    with pytest.raises(KeyboardInterrupt), _terminable():
-        os.kill(os.getpid(), ending)
-    assert signal.getsignal(ending) is before
-
-
-def test_a_run_under_nohup_outlives_its_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+@contextmanager
+def handled(number: signal.Signals, how: signal.Handlers) -> Iterator[None]:
+    """Tests may themselves run under nohup."""
+    former = signal.signal(number, how)
     try:
-        with _terminable():
-            os.kill(os.getpid(), signal.SIGHUP)
+        yield
     finally:
-        signal.signal(signal.SIGHUP, before)
+        signal.signal(number, former)
+
+
+@pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_a_run_as_ctrl_c_does_and_its_handling_comes_back(ending: signal.Signals) -> None:
+    with handled(ending, signal.SIG_DFL):
+        with pytest.raises(KeyboardInterrupt), _terminable():
+            os.kill(os.getpid(), ending)
+        assert signal.getsignal(ending) is signal.SIG_DFL
+
+
+def test_a_run_under_nohup_outlives_its_terminal() -> None:
+    with handled(signal.SIGHUP, signal.SIG_IGN), _terminable():
+        os.kill(os.getpid(), signal.SIGHUP)
 
 
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
