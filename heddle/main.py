@@ -211,16 +211,18 @@ def delete_job(context: typer.Context, name: JobName, api: Api = None, as_json: 
 def emulate(
     scenario: Annotated[str, typer.Argument(metavar="[SCENARIO]", help="What to run.")] = "all-reduce",
     k: Annotated[int, typer.Option("--k", envvar="HEDDLE_K", help="Ports of each switch of the fat-tree.")] = 4,
-    seed: Annotated[int, typer.Option(envvar="HEDDLE_SEED", help="Scatters the ranks over the hosts.")] = 1,
+    seed: Annotated[int, typer.Option(envvar="HEDDLE_SEED", help="Scatters the ranks over the hosts; 0 or more.")] = 1,
     routing: Annotated[
         Literal["all", "optimised", "ecmp", "shortest"],
         typer.Option(envvar="HEDDLE_EMULATE_ROUTING", help="Routing to run, or all three in turn."),
     ] = "all",
     sizes: Annotated[
-        str | None, typer.Option(metavar="BYTES,…", envvar="HEDDLE_SIZES", help="Message sizes, in bytes.")
+        str | None,
+        typer.Option(metavar="BYTES,…", envvar="HEDDLE_SIZES", help="Message sizes (default 1048576,2097152,4194304)"),
     ] = None,
     report: Annotated[
-        Path | None, typer.Option(metavar="DIR", envvar="HEDDLE_REPORT", help="Where the report goes.")
+        Path | None,
+        typer.Option(metavar="DIR", envvar="HEDDLE_REPORT", help="Where the report goes (default report)"),
     ] = None,
     as_json: AsJson = False,
     cleanup: Annotated[
@@ -228,7 +230,12 @@ def emulate(
         typer.Option("--cleanup", envvar="HEDDLE_CLEANUP", help="Remove what a crashed run left, and nothing else."),
     ] = False,
     seeds: Annotated[
-        str | None, typer.Option(metavar="A-B", envvar="HEDDLE_SEEDS", help="Run each seed from A to B and compare.")
+        str | None,
+        typer.Option(
+            metavar="A-B",
+            envvar="HEDDLE_SEEDS",
+            help="Compare optimised with ECMP for each seed from A to B, at the largest of the sizes.",
+        ),
     ] = None,
 ) -> int:
     """Run a real all-reduce on an emulated cluster (root)."""

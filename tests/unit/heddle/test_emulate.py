@@ -20,6 +20,7 @@ from mininet_scenarios.cluster import deaf_to_interrupts
 from mininet_scenarios.first_light import Comparison, Routing
 from mininet_scenarios.testing import BOUND_S, changed, sound_comparison, sound_run
 
+REPOSITORY = Path(__file__).parents[3]
 Emulate = Callable[..., SimpleNamespace]
 
 
@@ -160,3 +161,10 @@ def test_a_run_under_nohup_outlives_its_terminal() -> None:
 def test_no_signal_stops_the_taking_down(ending: signal.Signals) -> None:
     with _terminable(), deaf_to_interrupts():
         os.kill(os.getpid(), ending)
+
+
+def test_help_and_page_name_the_sizes_that_run_by_default(capsys: pytest.CaptureFixture[str], emulate: Emulate) -> None:
+    ((_, _, sizes),) = emulate(comparison=compared).asked
+    main(["emulate", "--help"])
+    for text in (capsys.readouterr().out, (REPOSITORY / "docs" / "emulation.md").read_text()):
+        assert ",".join(map(str, sizes)) in text
