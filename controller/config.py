@@ -80,8 +80,8 @@ class Config(BaseModel):
     fabric: Path | None = None
     """Fabric file with declared names, capacities and delays; without one the fabric is what is discovered."""
     routing: RoutingConfig = RoutingConfig()
-    objective: Annotated[Objective, WithJsonSchema({"enum": [Objective.MIN_DELAY]})] = Objective.MIN_DELAY
-    """What plans are best at."""
+    objective: Objective = Objective.MIN_DELAY
+    """What plans are best at, once every pair has the largest common share of line rate that fits."""
 
     @field_validator("api")
     @classmethod
@@ -89,13 +89,6 @@ class Config(BaseModel):
         if not api.is_loopback:
             raise ValueError(f"the API has no log-in yet, so it listens on loopback addresses only, not on {api.host}")
         return api
-
-    @field_validator("objective")
-    @classmethod
-    def _only_planned(cls, objective: Objective) -> Objective:
-        if objective is not Objective.MIN_DELAY:
-            raise ValueError(f"the daemon plans for {Objective.MIN_DELAY} only, not yet for {objective}")
-        return objective
 
 
 def load_config(path: Path | None = None, flags: Mapping[str, str | None] | None = None) -> Config:

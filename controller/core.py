@@ -17,6 +17,7 @@ from controller.eventlog import EventLog
 from controller.hostwatch import HostWatch
 from controller.installer import add_missing
 from controller.measurement import LoadMeter, Reading
+from controller.overload import OverloadWatch
 from controller.plankeeper import Observed, PlanKeeper
 from controller.planner import Deliver, PlanMaker, Planner
 from controller.runtime import Runtime, Switch
@@ -33,12 +34,12 @@ from controller.service import (
 from controller.settling import Settling
 from controller.statuses import host_statuses, link_statuses, switch_statuses
 from controller.store import Store
-from controller.view import View, build_view, switch_name
+from controller.view import View, build_view, missing_notices, switch_name
 from controller.wire import PacketIn, Port, PortCounters
 from dataplane.compiler import DefaultRouting, compile_rules
 from dataplane.rules import SwitchRules
 from topologies.errors import HeddleError
-from topologies.fabric import Fabric, Node, NodeKind
+from topologies.fabric import Fabric, LinkId, Node, NodeKind
 from workloads.headers import read_ethernet
 from workloads.job import Job
 
@@ -54,7 +55,15 @@ RETRY_S = 1.0
 _COUNTED_ONLY = frozenset({"lldp-foreign", "lldp-replayed", "port-up", "port-edge", "link-seen"})
 
 _CHANGES_NOTHING = frozenset(
-    {"lldp-foreign", "lldp-replayed", "host-conflict", "host-refused", "port-conflict", "arp-spoofed"}
+    {
+        "arp-spoofed",
+        "host-conflict",
+        "host-refused",
+        "link-overloaded",
+        "lldp-foreign",
+        "lldp-replayed",
+        "port-conflict",
+    }
 )
 _WAITING = Readiness(False, "waiting for switches")
 
@@ -99,7 +108,8 @@ class Core:
         self._addresses: dict[int, str] = {}
         self._speeds_bps: dict[PortId, float] = {}
         self._meter = LoadMeter()
-        self._events = EventLog(store.next_event_id(), store.add_event)
+        self._overload = OverloadWatch()
+        self._events = EventLog(store.events(), store.add_event)
         self._watch = HostWatch(declared, store, self._events, self._send_frame, self._edge_ports_of_all)
         self._hosts = self._watch.table
         self._discovery = Discovery(store.secret(), lambda port: bool(self._hosts.at(port)))
@@ -211,11 +221,14 @@ class Core:
 
     def counters_read(self, dpid: int, counters: Sequence[PortCounters]) -> None:
         """Port counters came in."""
-        now_s = self._runtime.now_s()
+        now_s, name, view = self._runtime.now_s(), self._name(dpid), self._out.view
         for counter in counters:
             port = PortId(dpid, counter.port)
             self._meter.read(port, Reading(now_s, counter.rx_bytes, counter.tx_bytes))
             self._discovery.counters_read(port, counter.rx_packets)
+            link = view.fabric.link_by_id.get(LinkId(name, counter.port))
+            if link is not None and link.id not in view.assumed:
+                self._took(self._overload.read(link, self._meter.sent_bps(port)))
 
     def switch_error(self, dpid: int, message: str) -> None:
         """A switch complained of something that nobody waits for."""
@@ -238,6 +251,8 @@ class Core:
         if not self._settled and self._is_settled(now_s):
             self._settled = True
             self._events.note("settled", f"the fabric is known: {self._size()}")
+            for notice in missing_notices(self._out.view.fabric, self._declared) if self._declared is not None else ():
+                self._events.note(notice.kind, notice.message)
             self._keeper.ask()
         self._keeper.tick(now_s)
         if now_s - self._statuses_s >= STATUS_S:

@@ -231,7 +231,7 @@ def _owned(pairs_of: Mapping[str, Sequence[tuple[str, str]]]) -> dict[str, list[
 def _solve(request: PlanRequest, pairs_of: Mapping[str, Sequence[tuple[str, str]]]) -> PlanStatus:
     owner = {pair: job for job, pairs in _owned(pairs_of).items() for pair in pairs}
     fabric, remark = _with_delays(_reachable(request))
-    solution = plan_pairs(fabric, tuple(owner), max_utilisation=request.max_utilisation)
+    solution = plan_pairs(fabric, tuple(owner), max_utilisation=request.max_utilisation, objective=request.objective)
     wanted = [
         (owner[pair], *pair, path, rate_bps)
         for pair, path, rate_bps in zip(owner, solution.paths, solution.rates_bps, strict=True)

@@ -213,10 +213,6 @@ class Store:
 
     # ── events ───────────────────────────────────────────────────────────────────────────────────
 
-    def next_event_id(self) -> int:
-        """Id above those of all events kept."""
-        return int(self._query("SELECT coalesce(max(id), 0) + 1 FROM events")[0][0])
-
     def events(self) -> tuple[Event, ...]:
         """The latest events, oldest first."""
         return tuple(Event(*row) for row in self._query("SELECT id, at_s, kind, message FROM events ORDER BY id"))

@@ -79,6 +79,20 @@ def build_view(
     return View(Fabric(tuple(nodes), tuple(builder.links), version), frozenset(builder.assumed), tuple(builder.notices))
 
 
+def missing_notices(fabric: Fabric, declared: Fabric) -> tuple[Change, ...]:
+    """What was declared and is not there: a sentence for each switch, and for each cable of those that are."""
+    there = fabric.node_by_id
+    lost = [node.id for node in declared.switches if node.id not in there]
+    sentences = [f"switch {name} is declared but has not connected" for name in lost]
+    for link in declared.links:
+        back = LinkId(link.target, link.target_port)
+        known = link.id in fabric.link_by_id and back in fabric.link_by_id
+        once = link.id < back or back not in declared.link_by_id
+        if once and not known and not {link.source, link.target} & set(lost):
+            sentences.append(f"the cable {link.id} – {back} is declared but was not found")
+    return tuple(Change(False, "declared-missing", sentence) for sentence in sentences)
+
+
 class _Builder:
     def __init__(self, names: dict[int, str], speeds_bps: Mapping[PortId, float], declared: Fabric | None) -> None:
         self._names = names

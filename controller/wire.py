@@ -47,9 +47,6 @@ class PortCounters:
     rx_bytes: int
     tx_bytes: int
     rx_packets: int
-    tx_packets: int
-    rx_dropped: int
-    tx_dropped: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +102,7 @@ def read_counters(connection: Connection) -> list[PortCounters]:
     replies = connection.request(parser.OFPPortStatsRequest(connection, 0, ofp.OFPP_ANY))
     return [
         PortCounters(
-            stats.port_no, stats.rx_bytes, stats.tx_bytes,
-            stats.rx_packets, stats.tx_packets, stats.rx_dropped, stats.tx_dropped,
+            stats.port_no, stats.rx_bytes, stats.tx_bytes, stats.rx_packets
         )
         for reply in replies
         for stats in reply.body

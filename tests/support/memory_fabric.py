@@ -20,6 +20,7 @@ from dataplane.pipeline import ipv4_packet
 from dataplane.rules import SwitchRules
 from dataplane.update import Operation, apply_operations
 from dataplane.verifier import Network, VerificationError
+from solver.routing import Objective
 from topologies.errors import HeddleError
 from topologies.fabric import Fabric, LinkId
 from topologies.fat_tree import fat_tree
@@ -174,7 +175,14 @@ class FakeSwitch:
 class World:
     """A fabric of fake switches round one core."""
 
-    def __init__(self, directory: Path, fabric: Fabric = FABRIC, declared: Fabric | None = FABRIC) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        fabric: Fabric = FABRIC,
+        declared: Fabric | None = FABRIC,
+        objective: Objective = Objective.MIN_DELAY,
+    ) -> None:
+        self._objective = objective
         self.fabric, self._declared, self._directory = fabric, declared, directory
         self.time = FakeTime()
         self.planning_s = 0.01
@@ -196,7 +204,7 @@ class World:
     def start(self) -> None:
         """A daemon, new or restarted: state on disk and rules in switches stay."""
         self.store = Store(self._directory)
-        config = Config(state_dir=self._directory)
+        config = Config(state_dir=self._directory, objective=self._objective)
         self.core = Core(config, self.store, self._declared, self.time, lambda deliver: Worker(self, deliver))
         self.core.start()
         self.connected.clear()

@@ -98,7 +98,6 @@ def test_an_unknown_key_inside_a_section_is_named_with_its_section(written):
         ("openflow: 127.0.0.1:70000\n", "'127.0.0.1:70000' is no address with a port"),
         ("openflow: example.org:6653\n", "'example.org' in 'example.org:6653' is no IP address"),
         ("openflow: fe80::1:6653\n", "'fe80::1:6653' mixes address and port"),
-        ("objective: max-concurrent-flow\n", "line 1: objective: the daemon plans for min-delay only"),
         ("objective: fastest\n", "line 1: objective: input should be"),
         ("api: 127.0.0.1:1\napi: 127.0.0.1:2\n", "line 2: key 'api' is here twice"),
         ("routing: {default: ecmp\n", "no YAML"),

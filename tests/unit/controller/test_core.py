@@ -9,11 +9,12 @@ from memory_fabric import FABRIC, World
 
 from controller.discovery import PortId
 from controller.service import DuplicateJob, JobState, UnknownJob
-from controller.wire import PacketIn
+from controller.wire import PacketIn, PortCounters
 from dataplane.rules import FlowRule, Table
 from dataplane.testing import assert_delivers
 from dataplane.update import RemoveFlow, RemoveGroup
 from dataplane.verifier import verify
+from solver.routing import Objective
 from topologies.errors import InputError
 from topologies.fabric import LinkId
 from workloads.headers import ARP_REQUEST, Arp, write_arp
@@ -294,3 +295,43 @@ def test_no_new_path_gets_a_label_that_a_switch_out_of_reach_may_still_push(worl
     world.run(1)
     assert world.core.plan().paths
     assert not old & {path.label for path in world.core.plan().paths}
+
+
+def test_a_declared_switch_that_is_not_there_is_told_once_the_rest_is_known(world: World) -> None:
+    world.connect(*(dpid for dpid, name in world.names.items() if name != "c1"))
+    world.run(20)
+    told = [event.message for event in world.core.events() if event.kind == "declared-missing"]
+    assert told == ["switch c1 is declared but has not connected"]
+
+
+def test_a_restarted_daemon_still_tells_what_happened_before(world: World) -> None:
+    world.up()
+    before = world.core.events()
+    world.end()
+    world.start()
+    world.connect()
+    assert world.core.events()[: len(before)] == before
+
+
+def test_counters_show_as_loads_and_a_load_above_the_declaration_is_told(world: World) -> None:
+    world.up()
+    link = LinkId("a0-0", 3)
+    for second in range(6):
+        counters = PortCounters(3, 0, second * 2_500_000, 0)
+        world.core.counters_read(world.dpid("a0-0"), [counters])
+        world.run(1)
+    load = next(status.load_bps for status in world.core.links() if status.source == link)
+    assert load == pytest.approx(2e7, rel=0.05)
+    told = [event.message for event in world.core.events() if event.kind == "link-overloaded"]
+    assert len(told) == 1
+    assert told[0].startswith("a0-0:3 carries")
+
+
+@pytest.mark.parametrize("objective", list(Objective))
+def test_the_objective_of_the_configuration_is_the_plans(tmp_path: Path, objective: Objective) -> None:
+    world = World(tmp_path, objective=objective).up()
+    world.core.submit_job(ring("r", "h1", "h5", "h9", "h13"))
+    world.run(1)
+    assert world.core.plan().objective == objective
+    assert world.core.jobs()[0].state is JobState.ACTIVE
+    world.end()

@@ -2,7 +2,7 @@
 
 from controller.discovery import PortId
 from controller.hosts import Host, HostTable
-from controller.view import build_view, switch_name
+from controller.view import build_view, missing_notices, switch_name
 from topologies.fabric import Fabric, LinkId
 from topologies.fat_tree import fat_tree
 
@@ -62,3 +62,15 @@ def test_a_cable_in_the_wrong_port_is_reported_and_keeps_its_place() -> None:
 def test_names_of_switches() -> None:
     assert switch_name(0x30001, DECLARED) == "c1"
     assert switch_name(0xAB, None) == "s-00000000000000ab"
+
+
+def test_what_is_declared_and_not_there_is_said_once_for_each_switch_and_cable() -> None:
+    lost = [link.id for link in DECLARED.links if "c1" in (link.source, link.target)]
+    cable = DECLARED.link_by_id[LinkId("a0-0", 4)]
+    there = DECLARED.without_links([*lost, cable.id, cable.reverse_id])
+    fabric = Fabric(tuple(node for node in there.nodes if node.id != "c1"), there.links)
+    assert [notice.message for notice in missing_notices(fabric, DECLARED)] == [
+        "switch c1 is declared but has not connected",
+        f"the cable a0-0:4 – {cable.reverse_id} is declared but was not found",
+    ]
+    assert missing_notices(DECLARED, DECLARED) == ()
