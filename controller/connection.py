@@ -163,7 +163,7 @@ class Connection(framework.Datapath):
         self._registry.count(kind)
         log.log(logging.INFO if kind == "closed" else logging.WARNING, "%s is disconnected: %s", self, reason)
         self._queue.close()
-        self._pending.fail_all(reason)
+        self._pending.fail_all()
         # Wakes the tasks that wait for this socket.
         with contextlib.suppress(OSError):
             self.socket.shutdown(socket.SHUT_RDWR)

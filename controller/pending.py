@@ -53,7 +53,6 @@ class Waiter:
     replies: list[Any] = field(default_factory=list)
     received_bytes: int = 0
     error: Any = None
-    failure: str | None = None
 
 
 class Pending:
@@ -125,8 +124,7 @@ class Pending:
             return True
         return False
 
-    def fail_all(self, reason: str) -> None:
+    def fail_all(self) -> None:
         """The connection is closed: nothing will be answered any more."""
         for waiter in self._waiters.values():
-            waiter.failure = reason
             waiter.over.set()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -82,13 +81,10 @@ class PlanAnswer:
         For the next request.
     """
 
-    fabric: Fabric
-    edge_ports: Mapping[str, frozenset[int]]
     rules: RuleSet
     plan: PlanStatus | None
     failures: dict[str, str] = field(default_factory=dict)
     solved_on: Fabric | None = None
-    seconds: float = 0.0
 
 
 def make_plan(request: PlanRequest) -> PlanAnswer:
@@ -101,7 +97,6 @@ def make_plan(request: PlanRequest) -> PlanAnswer:
     HeddleError
         The rules failed verification: nothing may be installed.
     """
-    started = time.perf_counter()
     pairs_of: dict[str, tuple[tuple[str, str], ...]] = {}
     failures: dict[str, str] = {}
     for job in request.jobs:
@@ -130,8 +125,7 @@ def make_plan(request: PlanRequest) -> PlanAnswer:
     paths = [LabelledPath(path.source, path.target, path.links, path.label) for path in plan.paths] if plan else []
     rules = compile_rules(request.fabric, default=request.default, paths=paths, edge_ports=request.edge_ports)
     verify(request.fabric, rules, paths)
-    seconds = time.perf_counter() - started
-    return PlanAnswer(request.fabric, request.edge_ports, rules, plan, failures, solved_on, seconds)
+    return PlanAnswer(rules, plan, failures, solved_on)
 
 
 def _cut_off(fabric: Fabric, pairs_of: Mapping[str, Sequence[tuple[str, str]]]) -> dict[str, str]:
