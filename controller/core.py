@@ -171,8 +171,7 @@ class Core:
             self._took(self._discovery.port_down(PortId(switch.dpid, number)))
         for port in ports:
             self.port_changed(switch.dpid, port, gone=False)
-        # The fabric may be as before, but this switch may lack rules.
-        self._keeper.ask(anew=True)
+        self._keeper.welcomed(name)
 
     def _welcome_again(self, switch: Switch, name: str) -> None:
         self._runtime.sleep(RETRY_S)
@@ -191,6 +190,7 @@ class Core:
         name = self._name(dpid)
         self._installer.disconnected(name)
         self._discovery.switch_gone(dpid)
+        self._hosts.switch_lost(dpid)
         self._events.note("switch-down", f"switch {name} is disconnected: {reason}")
         self._touch(urgent=False)
 

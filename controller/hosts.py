@@ -87,8 +87,7 @@ class HostTable:
         if (known.mac, known.at) == (arp.sender_mac, at):
             self._by_ip[known.ip] = replace(known, answered_s=now_s, certain=True)
             return []
-        if known.mac != arp.sender_mac and known.may_be_replaced and (known.at == at or old_place_lost):
-            del self._by_ip[known.ip]
+        if known.mac != arp.sender_mac and known.may_be_replaced and known.at == at:
             return self._learn(at, arp, now_s)
         if known.mac != arp.sender_mac:
             return [
@@ -105,13 +104,18 @@ class HostTable:
         return [Change(False, "host-moved", f"host {known.name} is now at {at}")]
 
     def _learn(self, at: PortId, arp: Arp, now_s: float) -> list[Change]:
-        if len(self._by_ip) >= MAX_HOSTS or sum(host.at == at for host in self) >= MAX_HOSTS_PER_PORT:
+        replaced = {
+            host.ip
+            for host in self.at(at)
+            if host.may_be_replaced and (host.ip == arp.sender_ip or host.mac == arp.sender_mac)
+        }
+        if len(self._by_ip) - len(replaced) >= MAX_HOSTS or len(self.at(at)) - len(replaced) >= MAX_HOSTS_PER_PORT:
             return [Change(False, "host-refused", f"no room for another host at {at}: {arp.sender_ip}")]
         other = self._of_mac(arp.sender_mac)
-        if other is not None and other.may_be_replaced and other.at == at:
-            del self._by_ip[other.ip]
-        elif other is not None:
+        if other is not None and other.ip not in replaced:
             return [Change(False, "host-conflict", f"{other.name} at {at} claims {arp.sender_ip} beside {other.ip}")]
+        for ip in replaced:
+            del self._by_ip[ip]
         name = self._name(arp.sender_mac, arp.sender_ip)
         self._by_ip[arp.sender_ip] = Host(name, arp.sender_ip, arp.sender_mac, at, BY_ARP, now_s)
         return [Change(False, "host-seen", f"host {name} is at {at}")]
@@ -119,6 +123,12 @@ class HostTable:
     def port_lost(self, port: PortId) -> None:
         """A port went down: what comes up there again may be something else."""
         self._by_ip |= {host.ip: replace(host, certain=False) for host in self if host.at == port}
+
+    def switch_lost(self, dpid: int) -> None:
+        """The channel to a switch is lost: nobody sees what its ports do."""
+        self._by_ip |= {
+            host.ip: replace(host, certain=False) for host in self if host.at is not None and host.at.dpid == dpid
+        }
 
     def forget_at(self, port: PortId) -> None:
         """Drop the hosts at a port that turned out to lead to a switch."""

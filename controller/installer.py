@@ -8,8 +8,8 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 
 from controller.runtime import Runtime, Switch
-from dataplane.rules import PushLabel, RuleSet, SwitchRules
-from dataplane.update import Operation, RemoveFlow, Stage, apply_operations, difference, stages
+from dataplane.rules import PushLabel, RuleSet, SwitchRules, Table
+from dataplane.update import AddFlow, Operation, RemoveFlow, Stage, apply_operations, difference, stages
 from topologies.errors import HeddleError
 
 log = logging.getLogger(__name__)
@@ -50,6 +50,8 @@ class Outcome:
         Operations carried out.
     errors : dict of str to str
         By switch, the first thing that went wrong there; empty where every switch in reach has the rules.
+    refused : frozenset of str
+        Switches among these that were asked and did not do it: they refused, or did not answer.
     cleared : bool
         Whether the old rules are gone as well.
     """
@@ -57,7 +59,12 @@ class Outcome:
     target: Target
     changed: int
     errors: dict[str, str]
-    cleared: bool
+    refused: frozenset[str] = frozenset()
+    cleared: bool = False
+
+
+class _Refused(HeddleError):
+    """A switch did not carry out what it was told."""
 
 
 class Installer:
@@ -76,6 +83,8 @@ class Installer:
         self._target: Target | None = None
         self._wanted = False
         self._running = False
+        # When an ingress last stopped pushing labels: their packets are under way for a while.
+        self._flipped_s = runtime.now_s() - DRAIN_S
         self.installed: dict[str, SwitchRules] = {}
 
     def connected(self, name: str, switch: Switch, rules: SwitchRules) -> None:
@@ -117,46 +126,61 @@ class Installer:
         try:
             while self._wanted and self._target is not None:
                 self._wanted = False
-                self._install(self._target)
+                try:
+                    self._install(self._target)
+                except Exception as error:
+                    log.exception("an installation failed")
+                    reason = f"{type(error).__name__}: {error}; the log has more, report it"
+                    self._report(Outcome(self._target, 0, {"the installation": reason}))
         finally:
             self._running = False
 
     def _install(self, target: Target) -> None:
-        switches = {
-            name: switch for name, switch in self._switches.items() if name in target.rules and name not in target.leave
-        }
+        wanted = target.rules.keys() - target.leave
+        if lost := wanted - self._switches.keys():
+            # It was there when this was planned, so traffic would cross it by rules that it never got.
+            self._report(Outcome(target, 0, dict.fromkeys(sorted(lost), "it was disconnected meanwhile")))
+            return
+        switches = {name: self._switches[name] for name in sorted(wanted)}
         old = {name: self.installed[name] for name in switches}
         new = {name: _sparing(target.rules[name], rules, target.spared) for name, rules in old.items()}
         changed = 0
         drained = False
         for stage in stages(old, new):
             if not drained and _removes_labels(stage):
-                self._report(Outcome(target, changed, {}, cleared=False))
+                self._report(Outcome(target, changed, {}))
                 if not self._drain():
                     return
                 drained, changed = True, 0
             changed += sum(len(operations) for operations in stage.operations.values())
-            errors = self._carry_out(stage, switches)
+            errors, refused = self._carry_out(stage, switches)
+            if _flips(stage):
+                self._flipped_s = self._runtime.now_s()
             if errors:
                 # Later stages count on this one, on every switch: no ingress may flip to labels unknown downstream.
-                self._report(Outcome(target, changed, errors, cleared=False))
+                self._report(Outcome(target, changed, errors, refused))
                 return
         self._report(Outcome(target, changed, {}, cleared=True))
 
     def _drain(self) -> bool:
         """Wait for packets under way; False where something newer is to be installed, which then clears up as well."""
-        end_s = self._runtime.now_s() + DRAIN_S
-        while not self._wanted and self._runtime.now_s() < end_s:
+        while self._runtime.now_s() < self._flipped_s + DRAIN_S:
+            if self._wanted:
+                return False
             self._runtime.sleep(_LOOK_S)
-        return not self._wanted
+        return True
 
-    def _carry_out(self, stage: Stage, switches: dict[str, Switch]) -> dict[str, str]:
-        """One stage on all its switches at once: it ends when each has answered its barrier."""
+    def _carry_out(self, stage: Stage, switches: dict[str, Switch]) -> tuple[dict[str, str], frozenset[str]]:
+        """One stage on all its switches at once: it ends when each has answered its barrier; errors and who refused."""
         errors: dict[str, str] = {}
+        refused: set[str] = set()
 
         def on(name: str, operations: Sequence[Operation]) -> None:
             try:
                 self._commit(name, switches[name], operations)
+            except _Refused as error:
+                errors[name] = str(error)
+                refused.add(name)
             except HeddleError as error:
                 errors[name] = str(error)
             except Exception as error:
@@ -169,7 +193,7 @@ class Installer:
         ]
         for task in tasks:
             task.wait()
-        return errors
+        return errors, frozenset(refused)
 
     def _commit(self, name: str, switch: Switch, operations: Sequence[Operation]) -> None:
         """Carry operations out on a switch, and keep account of its rules."""
@@ -182,11 +206,11 @@ class Installer:
         except HeddleError as error:
             # Nobody knows what it has carried out. When it returns its rules are read anew.
             switch.disconnect(f"its rules are uncertain: {error}")
-            raise
+            raise _Refused(str(error)) from error
         if self._switches.get(name) is switch:
             self.installed[name] = left
         if refused:
-            raise HeddleError(refused[0])
+            raise _Refused(refused[0])
 
 
 def add_missing(switch: Switch, have: SwitchRules, wanted: SwitchRules) -> tuple[SwitchRules, tuple[str, ...]]:
@@ -218,6 +242,15 @@ def _sparing(wanted: SwitchRules, have: SwitchRules, spared: AbstractSet[int]) -
     keys = {flow.key for flow in wanted.flows}
     kept = {flow for flow in have.flows if flow.match.mpls_label in spared and flow.key not in keys}
     return replace(wanted, flows=wanted.flows | kept) if kept else wanted
+
+
+def _flips(stage: Stage) -> bool:
+    """Whether a stage may have made an ingress stop pushing a label."""
+    return any(
+        isinstance(operation, AddFlow | RemoveFlow) and operation.flow.table is Table.CLASSIFY
+        for operations in stage.operations.values()
+        for operation in operations
+    )
 
 
 def _removes_labels(stage: Stage) -> bool:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from controller.config import Config
 from controller.eventlog import EventLog
@@ -19,6 +19,8 @@ from controller.store import Store
 from dataplane.compiler import DefaultRouting
 from topologies.errors import HeddleError
 from topologies.fabric import Fabric
+from workloads.collectives import job_pairs
+from workloads.job import Job
 
 log = logging.getLogger(__name__)
 
@@ -88,8 +90,8 @@ class PlanKeeper:
         self.carries = False
         self._planner = planner(self._deliver)
         self._resting = RestingLabels(store, runtime.now_s())
-        # Whether the switches have what the plan says; of an earlier run's plan that is not known.
-        self._in_force = self.plan is None
+        # Switches that may lack rules of the plan; of an earlier run's plan nothing is known.
+        self._lacking = _switches(self.plan)
         self._solved_on: Fabric | None = None
         self._request: PlanRequest | None = None
         self._answered: tuple[PlanRequest, PlanAnswer] | None = None
@@ -114,11 +116,16 @@ class PlanKeeper:
             self._retry_s = None
             self.ask(anew=True)
 
+    def welcomed(self, name: str) -> None:
+        """A switch has come, with rules that it may have lost meanwhile."""
+        self._lacking |= {name}
+        self.ask(anew=True)
+
     def remove_job(self, name: str) -> JobStatus:
         """Begin to take a job away; see `JobTable.remove`."""
         status = self.jobs.remove(name)
         self._events.note("job-removed", f"job {name} is on its way out")
-        idle = self._in_force and not self.installer.busy
+        idle = not self._lacking & _switches(self.plan) and not self.installer.busy
         if idle and all(path.job != name for path in _paths(self.plan)):
             # No switch has, or is about to get, a rule for it.
             self.jobs.forget(name)
@@ -143,7 +150,7 @@ class PlanKeeper:
             max_utilisation=self._config.routing.max_utilisation,
             objective=self._config.objective,
             active=self.plan,
-            in_force=self._in_force,
+            lacking=self._lacking,
             solved_on=self._solved_on,
             quarantined=self.installer.labels() | resting,
             unreachable=observed.switches - reachable,
@@ -167,7 +174,7 @@ class PlanKeeper:
             self._fail(request, f"{type(error).__name__}: {error}; the log has more, report it")
 
     def _is_current(self, request: PlanRequest) -> bool:
-        """Whether an answer still counts: it is the latest asked for, or at least no worse than what is in force.
+        """Whether an answer still counts: it is the latest asked for, or uses nothing that has gone since.
 
         On a fabric that changes faster than plans are made, every answer is a little late; without the late ones
         nothing would ever be installed.
@@ -175,7 +182,11 @@ class PlanKeeper:
         latest = self._request
         if latest is None or _paths(request.active) != _paths(self.plan):
             return False
-        return request is latest or (request.jobs, request.unreachable) == (latest.jobs, latest.unreachable)
+        if request is latest:
+            return True
+        there = latest.fabric.link_by_id
+        alive = all(link.id in there and there[link.id].target == link.target for link in request.fabric.links)
+        return alive and (request.jobs, request.unreachable) == (latest.jobs, latest.unreachable)
 
     # ── taking and installing ────────────────────────────────────────────────────────────────────
 
@@ -185,8 +196,8 @@ class PlanKeeper:
             return
         for name, reason in answer.failures.items():
             self._events.note("job-unplanned", f"job {name} takes default routing: {reason}")
-        moved = _moved(self.plan, answer.plan)
-        if answer.plan != self.plan:
+        moved = _moved(self.plan, answer.plan, request.jobs)
+        if _lasting(answer.plan) != _lasting(self.plan):
             kept = _ingresses(answer.plan).keys()
             given_up = {label: ingress for label, ingress in _ingresses(self.plan).items() if label not in kept}
             try:
@@ -196,8 +207,9 @@ class PlanKeeper:
                 self._fail(request, str(error))
                 return
             self._resting.give_up(given_up, self._runtime.now_s())
-            self._in_force = self._in_force and _paths(answer.plan) == _paths(self.plan)
-            self.plan = answer.plan
+            if _paths(answer.plan) != _paths(self.plan):
+                self._lacking |= _switches(answer.plan)
+        self.plan = answer.plan
         self._solved_on = answer.solved_on
         self._answered = (request, answer)
         self.jobs.planned(request.jobs, answer, moved)
@@ -217,8 +229,8 @@ class PlanKeeper:
         self._events.counts["rule-changes"] += outcome.changed
         for name, error in outcome.errors.items():
             self._events.note("install-failed", f"{name}: {error}")
-            if name in self.installer.reachable:
-                self._leave(name)
+        for name in sorted(outcome.refused):
+            self._leave(name)
         if outcome.errors:
             self._retry_s = self._runtime.now_s() + RETRY_S
         else:
@@ -229,21 +241,34 @@ class PlanKeeper:
         if outcome.errors:
             self.jobs.not_installed("; ".join(f"{name}: {error}" for name, error in outcome.errors.items()))
         else:
-            self.carries = self._in_force = True
+            self.carries = True
+            self._lacking -= outcome.target.rules.keys() - outcome.target.leave
             self.jobs.installed(self._answered[0].jobs, cleared=outcome.cleared)
         self._changed()
 
     def _leave(self, name: str) -> None:
-        """Plan without a switch that refuses rules, for longer each time, so that it does not hold up the others."""
+        """Plan without a switch that takes no rules, for longer each time, so that it does not hold up the others."""
         self._refusals[name] = refusals = self._refusals.get(name, 0) + 1
         wait_s = REPLAN_S * 2 ** min(refusals - 1, _MOST_DOUBLINGS)
         self._left_until_s[name] = self._runtime.now_s() + wait_s
-        self._events.note("switch-left", f"switch {name} refused rules; it is left as it is for {wait_s:g} s")
+        self._events.note("switch-left", f"switch {name} does not take its rules; it is left for {wait_s:g} s")
 
 
-def _moved(old: PlanStatus | None, new: PlanStatus | None) -> frozenset[str]:
-    """Jobs whose paths differ between two plans."""
-    return frozenset(path.job for path in frozenset(_paths(old)) ^ frozenset(_paths(new)))
+def _moved(old: PlanStatus | None, new: PlanStatus | None, jobs: Sequence[Job]) -> frozenset[str]:
+    """Jobs that have a pair whose path differs between two plans, whichever job the path was planned for."""
+    changed = {(path.source, path.target) for path in frozenset(_paths(old)) ^ frozenset(_paths(new))}
+    changed |= {(target, source) for source, target in changed}
+    return frozenset(job.name for job in jobs if not changed.isdisjoint(job_pairs(job)))
+
+
+def _lasting(plan: PlanStatus | None) -> PlanStatus | None:
+    """A plan without what every snapshot changes."""
+    return replace(plan, fabric_version=0) if plan is not None else None
+
+
+def _switches(plan: PlanStatus | None) -> frozenset[str]:
+    """Switches on a plan's paths."""
+    return frozenset(link.node for path in _paths(plan) for link in path.links[1:])
 
 
 def _paths(plan: PlanStatus | None) -> tuple[PlannedPath, ...]:

@@ -38,8 +38,8 @@ class PlanRequest:
         Edge ports by switch, hosts known there or not.
     active : PlanStatus or None
         The plan in force; its paths are kept as long as they live, the jobs are the same and nothing better is found.
-    in_force : bool
-        Whether the switches are known to have ``active``.
+    lacking : frozenset of str
+        Switches that may lack rules of ``active``.
     solved_on : Fabric or None
         What ``active`` was last compared with the best for; None where that is not known. On a fabric that has only
         lost links since then it cannot be bettered, so nothing is solved.
@@ -56,7 +56,7 @@ class PlanRequest:
     max_utilisation: float
     objective: Objective
     active: PlanStatus | None = None
-    in_force: bool = False
+    lacking: frozenset[str] = frozenset()
     solved_on: Fabric | None = None
     quarantined: frozenset[int] = frozenset()
     unreachable: frozenset[str] = frozenset()
@@ -106,22 +106,24 @@ def make_plan(request: PlanRequest) -> PlanAnswer:
             pairs_of[job.name] = job_pairs(job)
         except InputError as error:
             failures[job.name] = str(error)
-    plan, fabric = _keep(request, pairs_of), _reachable(request)
-    solved_on = request.solved_on
+    plan, fabric, solved_on = _keep(request, pairs_of), _reachable(request), request.solved_on
     if plan is None or _has_gained(fabric, solved_on):
         cut_off = _cut_off(fabric, pairs_of)
         served = {job: pairs for job, pairs in pairs_of.items() if job not in cut_off}
-        reasons = dict(cut_off)
-        solved = None
-        try:
-            solved, solved_on = (_solve(request, served) if served else None), fabric
-        except (SolverError, InputError) as error:
-            reasons |= dict.fromkeys(served, str(error))
         if plan is None:
-            plan = solved
-            failures |= reasons
-        elif solved is not None and not reasons:
-            plan = solved if _is_better(request.fabric, solved, plan) else _proved_by(solved, plan)
+            failures |= cut_off
+            plan = _keep(request, served) if cut_off else None
+        elif cut_off:
+            # The plan goes on across switches that take no new rules; a new one could not.
+            served = {}
+        if served and (plan is None or _has_gained(fabric, solved_on)):
+            try:
+                solved, solved_on = _solve(request, served), fabric
+            except (SolverError, InputError) as error:
+                failures |= dict.fromkeys(served, str(error)) if plan is None else {}
+            else:
+                keep = plan is not None and not _is_better(request.fabric, solved, plan)
+                plan = _proved_by(solved, plan) if plan is not None and keep else solved
     paths = [LabelledPath(path.source, path.target, path.links, path.label) for path in plan.paths] if plan else []
     rules = compile_rules(request.fabric, default=request.default, paths=paths, edge_ports=request.edge_ports)
     verify(request.fabric, rules, paths)
@@ -151,8 +153,8 @@ def _keep(request: PlanRequest, pairs_of: Mapping[str, Sequence[tuple[str, str]]
     alive = request.fabric.link_by_id
     if wanted != planned or not all(link in alive for path in active.paths for link in path.links):
         return None
-    if not request.in_force and any(link.node in request.unreachable for path in active.paths for link in path.links):
-        # A switch that takes no rules may lack them.
+    stuck = request.unreachable & request.lacking
+    if any(link.node in stuck for path in active.paths for link in path.links):
         return None
     try:
         for path in active.paths:

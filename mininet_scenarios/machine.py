@@ -41,7 +41,9 @@ def set_niceness(pid: int, niceness: int) -> None:
     a group alone. Sixteen ranks, each its own session, then leave a switch one seventeenth of what is fought over, so
     the group is placed as well. ``pid`` must lead a session, or its neighbours are moved with it.
     """
-    os.setpriority(os.PRIO_PROCESS, pid, niceness)
+    # Not every container may come before others; the ranks stay behind in any case.
+    with contextlib.suppress(PermissionError):
+        os.setpriority(os.PRIO_PROCESS, pid, niceness)
     # A kernel without autogroups has no such file, and needs none.
     with contextlib.suppress(OSError):
         Path(f"/proc/{pid}/autogroup").write_text(str(niceness))

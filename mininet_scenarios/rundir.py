@@ -7,6 +7,7 @@ else.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -106,14 +107,25 @@ class RunDirectory:
         namespace = NAMESPACES / self.namespace
         if namespace.exists():
             subprocess.run([program("ip"), "netns", "delete", self.namespace], check=False, capture_output=True)
-        # The directory goes last: while it is there, the next clearing away tries again.
+        # Directory and owner's file go last: while they are there, the next clearing away tries again.
         if not namespace.exists():
-            shutil.rmtree(self.path, ignore_errors=True)
+            _empty(self.path, keep=self.owner_file)
+            if list(self.path.glob("*")) == [self.owner_file]:
+                shutil.rmtree(self.path, ignore_errors=True)
         if left := [str(path) for path in (namespace, self.path) if path.exists()]:
             raise HeddleError(
                 f"of emulation {self.tag}, {' and '.join(left)} cannot be removed; see what uses it, then run "
                 "'heddle emulate --cleanup' again"
             )
+
+
+def _empty(directory: Path, keep: Path) -> None:
+    for entry in directory.glob("*"):
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry, ignore_errors=True)
+        elif entry != keep:
+            with contextlib.suppress(OSError):
+                entry.unlink()
 
 
 def existing() -> tuple[RunDirectory, ...]:
@@ -131,16 +143,27 @@ def remove_abandoned() -> tuple[str, ...]:
     -------
     tuple of str
         Their tags.
+
+    Raises
+    ------
+    HeddleError
+        Some could not be removed; the others are gone.
     """
-    gone = []
+    gone: list[str] = []
+    failures: list[str] = []
     for run in existing():
         owner = run.owner()
         # Without the file its owner is taking it down at this moment.
         if owner is None and not run.owner_file.exists():
             continue
         if owner is None or not owner.alive:
-            run.remove()
-            gone.append(run.tag)
+            try:
+                run.remove()
+                gone.append(run.tag)
+            except HeddleError as error:
+                failures.append(str(error))
+    if failures:
+        raise HeddleError("; ".join(failures))
     return tuple(gone)
 
 

@@ -140,8 +140,8 @@ class FakeSwitch:
         return self._world.connected.get(self.dpid) is not self
 
     def disconnect(self, reason: str) -> None:
-        if not self._gone:
-            self._world.disconnect(self.dpid, reason)
+        # As in the daemon: the end is announced later, from the connection's own task.
+        self._world.time.later(0, lambda: None if self._gone else self._world.disconnect(self.dpid, reason))
 
     def ports(self) -> list[Port]:
         return [self._world.port(number, up=self._world.is_up(self.dpid, number)) for number in (1, 2, 3, 4)]
@@ -282,6 +282,14 @@ class World:
         for port in (here, self.peer[here]):
             self.dead.add(port)
             self.core.port_changed(port.dpid, self.port(port.port, up=False), gone=False)
+
+    def heal(self, link: LinkId) -> None:
+        """Bring a cable that was cut back."""
+        here = PortId(self.fabric.node_by_id[link.node].dpid, link.port)
+        ports = (here, self.peer[here])
+        self.dead -= set(ports)
+        for port in ports:
+            self.core.port_changed(port.dpid, self.port(port.port), gone=False)
 
     def installed(self) -> dict[str, SwitchRules]:
         return {self.names[dpid]: rules for dpid, rules in self.tables.items()}

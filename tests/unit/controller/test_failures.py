@@ -14,7 +14,7 @@ from controller.service import JobState
 from controller.wire import PacketIn
 from dataplane.rules import PushLabel, SwitchRules, Table
 from dataplane.update import AddFlow, AddMeter, RemoveFlow
-from topologies.fabric import LinkId
+from topologies.fabric import Fabric, LinkId
 from workloads.headers import ARP_REQUEST, Arp, write_arp
 from workloads.job import Job
 
@@ -36,9 +36,9 @@ def state(world: World, name: str) -> JobState | None:
     return next((status.state for status in world.core.jobs() if status.job.name == name), None)
 
 
-def speak(world: World, name: str, mac: str | None = None, ip: str | None = None) -> None:
-    """A host sends ARP where the fabric has it."""
-    host, access = FABRIC.node_by_id[name], FABRIC.access_link(name)
+def speak(world: World, name: str, mac: str | None = None, ip: str | None = None, at: str | None = None) -> None:
+    """A host sends ARP where the fabric has it, or where it has another one."""
+    host, access = FABRIC.node_by_id[name], FABRIC.access_link(at or name)
     asked = Arp(ARP_REQUEST, mac or host.mac, ip or host.ip, "00:00:00:00:00:00", "10.255.255.1")
     frame = write_arp(asked, "ff:ff:ff:ff:ff:ff")
     world.core.packet_in(world.dpid(access.target), PacketIn(access.target_port, frame))
@@ -285,3 +285,164 @@ def test_a_new_network_card_takes_over_the_address_after_its_port_was_down(tmp_p
     assert [(host.ip, host.mac) for host in world.core.hosts()] == [("10.0.0.77", "02:aa:00:00:00:01")]
     assert [host.ip for host in world.store.hosts()] == ["10.0.0.77"]
     world.end()
+
+
+def core_link(world: World) -> LinkId:
+    """A link between aggregation and core that the plan uses."""
+    links = (link for path in world.core.plan().paths for link in path.links)
+    return next(link for link in links if link.node.startswith("a") and link.port > 2)
+
+
+def without(link: LinkId) -> Fabric:
+    return FABRIC.without_links((link, FABRIC.link_by_id[link].reverse_id))
+
+
+@pytest.mark.parametrize("refuses", [False, True])
+def test_a_switch_that_came_back_empty_gets_no_traffic_before_it_has_its_labels(world: World, refuses: bool) -> None:
+    c1 = world.dpid("c1")
+    world.core.submit_job(ring("r", *EVERYBODY))
+    world.run(3)
+    world.disconnect(c1)
+    world.run(2)
+    world.tables[c1] = SwitchRules()
+    back = world.reconnect(c1)
+    if refuses:
+        back.refuses = lambda operations: (
+            "TABLE_FULL"
+            if any(getattr(each, "flow", None) and each.flow.match.mpls_label for each in operations)
+            else None
+        )
+        world.run(10)
+    else:
+        back.commit_s = 0.5
+        world.run(0.8)
+        world.disconnect(c1)
+        world.run(10)
+    assert world.lost(world.planned_pairs()) == {}
+    assert state(world, "r") is JobState.ACTIVE
+
+
+def test_a_switch_that_goes_between_a_plan_and_its_installation_stops_it(world: World) -> None:
+    c1 = world.dpid("c1")
+    world.planning_s = 1.0
+    world.core.submit_job(ring("r", *EVERYBODY))
+    world.run(0.98)
+    world.time.due()
+    world.disconnect(c1)
+    world.time.now += 0.03
+    world.planning_s = 20
+    for _ in range(30):
+        world.time.due()
+        world.time.now += 0.0005
+    for _ in range(12):
+        world.run(2.5)
+        assert state(world, "r") is not JobState.ACTIVE or world.lost(world.planned_pairs()) == {}
+    world.planning_s = 0.01
+    world.run(60)
+    assert state(world, "r") is JobState.ACTIVE
+    assert world.lost(world.planned_pairs()) == {}
+
+
+def test_a_late_plan_never_moves_traffic_onto_a_link_that_has_died_since(world: World) -> None:
+    world.core.submit_job(ring("r", *EVERYBODY))
+    world.run(3)
+    link = core_link(world)
+    world.cut(link)
+    world.run(5)
+    assert world.lost(world.planned_pairs(), without(link)) == {}
+    world.planning_s = 5
+    world.heal(link)
+    world.run(3)
+    world.cut(link)
+    for _ in range(20):
+        world.run(0.5)
+        assert world.lost([*world.planned_pairs(), ("h1", "h9"), ("h2", "h13")], without(link)) == {}
+
+
+def test_a_removed_job_is_gone_soon_on_a_fabric_that_never_rests(world: World) -> None:
+    world.core.submit_job(ring("r", "h1", "h5"))
+    world.run(3)
+    world.core.remove_job("r")
+    for turn in range(6):
+        world.core.port_changed(world.dpid("e3-1"), world.port(1, up=bool(turn % 2)), gone=False)
+        world.run(1)
+    assert state(world, "r") is None
+
+
+def test_a_job_that_is_cut_off_moves_no_other(world: World) -> None:
+    world.core.submit_job(ring("s", "h9", "h13", "h10", "h14"))
+    world.run(3)
+    world.disconnect(world.dpid("e0-0"))
+    world.core.submit_job(ring("t", "h1", "h12"))
+    world.run(3)
+    assert state(world, "t") is JobState.FAILED
+    link = core_link(world)
+    world.cut(link)
+    world.run(3)
+    moved = world.core.plan().paths
+    world.heal(link)
+    world.run(5)
+    assert world.core.plan().paths == moved
+    assert state(world, "t") is JobState.FAILED
+
+
+def test_jobs_that_share_a_path_are_installing_together(world: World) -> None:
+    world.core.submit_job(ring("a", "h1", "h5"))
+    world.core.submit_job(ring("b", "h1", "h5"))
+    world.run(4)
+    assert (state(world, "a"), state(world, "b")) == (JobState.ACTIVE, JobState.ACTIVE)
+    for switch in world.switches.values():
+        switch.commit_s = 3
+    world.cut(core_link(world))
+    world.run(2)
+    assert (state(world, "a"), state(world, "b")) == (JobState.INSTALLING, JobState.INSTALLING)
+    world.run(30)
+    assert (state(world, "a"), state(world, "b")) == (JobState.ACTIVE, JobState.ACTIVE)
+
+
+def test_a_new_network_card_is_learned_behind_a_switch_that_was_away(tmp_path: Path) -> None:
+    world = World(tmp_path / "rack", declared=None).up()
+    speak(world, "h1")
+    world.run(2)
+    world.disconnect(world.dpid("e0-0"))
+    world.run(10)
+    world.reconnect(world.dpid("e0-0"))
+    world.run(5)
+    speak(world, "h1", mac="02:aa:00:00:00:01")
+    world.run(1)
+    assert [host.mac for host in world.core.hosts()] == ["02:aa:00:00:00:01"]
+    world.end()
+
+
+def test_nobody_elsewhere_takes_an_address_over_whose_owner_is_not_back_yet(tmp_path: Path) -> None:
+    world = World(tmp_path / "takeover", declared=None).up()
+    speak(world, "h1")
+    speak(world, "h9")
+    world.run(2)
+    world.end()
+    world.start()
+    world.connect(*(dpid for dpid in world.tables if dpid != world.dpid("e0-0")))
+    world.run(3)
+    speak(world, "h1", mac="02:bb:00:00:00:01", at="h16")
+    speak(world, "h1", mac=FABRIC.node_by_id["h9"].mac, at="h9")
+    world.run(1)
+    assert {(host.ip, host.mac) for host in world.core.hosts()} == {
+        (FABRIC.node_by_id[name].ip, FABRIC.node_by_id[name].mac) for name in ("h1", "h9")
+    }
+    world.end()
+
+
+def test_an_installation_that_fails_unexpectedly_is_tried_again(world: World) -> None:
+    broken = [True]
+
+    def stumble(_operations: object) -> str | None:
+        if broken.pop() if broken else False:
+            raise RuntimeError("a bug")
+        return None
+
+    world.switches[world.dpid("c1")].refuses = stumble
+    world.core.submit_job(ring("r", *EVERYBODY))
+    world.run(0.5)
+    assert state(world, "r") is JobState.INSTALLING
+    world.run(10)
+    assert state(world, "r") is JobState.ACTIVE

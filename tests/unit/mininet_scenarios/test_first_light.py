@@ -41,10 +41,16 @@ def test_what_a_hosts_own_link_carries_is_no_conflict() -> None:
     assert worst_link_flows(K4, with_pairs({K4.access_link("h1").id: 5.0, between_switches()[0]: 1.0})) == 1
 
 
-def test_a_core_counts_as_used_once_it_carried_more_than_acknowledgements() -> None:
+def test_a_core_counts_as_used_by_flows_of_data_or_acknowledgements_and_not_by_discovery() -> None:
     down = [next(link for link in K4.link_by_id if link.node == core) for core in CORES]
-    pairs = dict(zip(down, (1.0, 0.03, 0.005, 0.0), strict=True))
+    # As measured: one flow's data, one flow's acknowledgements, discovery over a minute.
+    pairs = dict(zip(down, (1.008, 0.0042, 0.0006, 0.0), strict=True))
     assert cores_used(K4, with_pairs(pairs)) == (2, 4)
+
+
+def test_what_discovery_sends_over_all_of_a_cores_links_does_not_add_up_to_a_flow() -> None:
+    pairs = {link: 0.0006 for link in K4.link_by_id if link.node in CORES}
+    assert cores_used(K4, with_pairs(pairs)) == (0, 4)
 
 
 def test_utilisation_is_the_share_of_capacity_while_the_iterations_ran() -> None:
