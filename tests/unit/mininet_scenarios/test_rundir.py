@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -96,6 +97,27 @@ def test_a_directory_that_does_not_go_is_an_error_that_names_it(monkeypatch: pyt
     monkeypatch.setattr(rundir.shutil, "rmtree", lambda *_, **__: None)
     with pytest.raises(HeddleError, match=f"{run.path} cannot be removed"):
         run.remove()
+
+
+def test_what_could_not_be_removed_stays_on_record_for_the_next_try_and_holds_up_no_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    dead = {"pid": 1 << 30, "start_ticks": 1}
+    stuck, free = sorted((RunDirectory.create(), RunDirectory.create()), key=lambda run: run.tag)
+    for run in (stuck, free):
+        run.owner_file.write_text(json.dumps(dead))
+    (stuck.path / "busy").mkdir()
+    rmdir = os.rmdir
+
+    def refuse(path: object, *arguments: object, **options: object) -> None:
+        if str(path) == "busy" or str(path).endswith("/busy"):
+            raise OSError(errno.EBUSY, "busy")
+        rmdir(path, *arguments, **options)
+
+    monkeypatch.setattr(os, "rmdir", refuse)
+    with pytest.raises(HeddleError, match=f"{stuck.path} cannot be removed"):
+        remove_abandoned()
+    assert existing() == (stuck,)
 
 
 def test_a_namespace_that_does_not_go_is_named_and_stays_on_record(
