@@ -52,6 +52,8 @@ class Outcome:
         By switch, the first thing that went wrong there; empty where every switch in reach has the rules.
     refused : frozenset of str
         Switches among these that were asked and did not do it: they refused, or did not answer.
+    served : frozenset of str
+        Switches that have the target's rules, and stayed connected all the while.
     cleared : bool
         Whether the old rules are gone as well.
     """
@@ -60,6 +62,7 @@ class Outcome:
     changed: int
     errors: dict[str, str]
     refused: frozenset[str] = frozenset()
+    served: frozenset[str] = frozenset()
     cleared: bool = False
 
 
@@ -148,7 +151,7 @@ class Installer:
         drained = False
         for stage in stages(old, new):
             if not drained and _removes_labels(stage):
-                self._report(Outcome(target, changed, {}))
+                self._report(Outcome(target, changed, {}, served=self._still_there(switches)))
                 if not self._drain():
                     return
                 drained, changed = True, 0
@@ -160,7 +163,11 @@ class Installer:
                 # Later stages count on this one, on every switch: no ingress may flip to labels unknown downstream.
                 self._report(Outcome(target, changed, errors, refused))
                 return
-        self._report(Outcome(target, changed, {}, cleared=True))
+        self._report(Outcome(target, changed, {}, served=self._still_there(switches), cleared=True))
+
+    def _still_there(self, switches: dict[str, Switch]) -> frozenset[str]:
+        """Those of these that were not lost since; who has returned may have lost its rules."""
+        return frozenset(name for name, switch in switches.items() if self._switches.get(name) is switch)
 
     def _drain(self) -> bool:
         """Wait for packets under way; False where something newer is to be installed, which then clears up as well."""

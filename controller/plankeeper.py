@@ -233,16 +233,15 @@ class PlanKeeper:
             self._leave(name)
         if outcome.errors:
             self._retry_s = self._runtime.now_s() + RETRY_S
-        else:
-            for name in outcome.target.rules.keys() - outcome.target.leave:
-                self._refusals.pop(name, None)
+        for name in outcome.served:
+            self._refusals.pop(name, None)
         if self._answered is None or outcome.target.rules is not self._answered[1].rules:
             return
         if outcome.errors:
             self.jobs.not_installed("; ".join(f"{name}: {error}" for name, error in outcome.errors.items()))
         else:
             self.carries = True
-            self._lacking -= outcome.target.rules.keys() - outcome.target.leave
+            self._lacking -= outcome.served
             self.jobs.installed(self._answered[0].jobs, cleared=outcome.cleared)
         self._changed()
 
