@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from controller.discovery import Change, PortId
@@ -122,13 +122,14 @@ class HostTable:
 
     def port_lost(self, port: PortId) -> None:
         """A port went down: what comes up there again may be something else."""
-        self._by_ip |= {host.ip: replace(host, certain=False) for host in self if host.at == port}
+        self._doubt(self.at(port))
 
     def switch_lost(self, dpid: int) -> None:
         """The channel to a switch is lost: nobody sees what its ports do."""
-        self._by_ip |= {
-            host.ip: replace(host, certain=False) for host in self if host.at is not None and host.at.dpid == dpid
-        }
+        self._doubt([host for host in self if host.at is not None and host.at.dpid == dpid])
+
+    def _doubt(self, hosts: Iterable[Host]) -> None:
+        self._by_ip |= {host.ip: replace(host, certain=False) for host in hosts}
 
     def forget_at(self, port: PortId) -> None:
         """Drop the hosts at a port that turned out to lead to a switch."""

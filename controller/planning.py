@@ -107,7 +107,8 @@ def make_plan(request: PlanRequest) -> PlanAnswer:
         except InputError as error:
             failures[job.name] = str(error)
     plan, fabric, solved_on = _keep(request, pairs_of), _reachable(request), request.solved_on
-    if plan is None or _has_gained(fabric, solved_on):
+    gained = _has_gained(fabric, solved_on)
+    if plan is None or gained:
         cut_off = _cut_off(fabric, pairs_of)
         served = {job: pairs for job, pairs in pairs_of.items() if job not in cut_off}
         if plan is None:
@@ -116,14 +117,14 @@ def make_plan(request: PlanRequest) -> PlanAnswer:
         elif cut_off:
             # The plan goes on across switches that take no new rules; a new one could not.
             served = {}
-        if served and (plan is None or _has_gained(fabric, solved_on)):
+        if served and (plan is None or gained):
             try:
                 solved, solved_on = _solve(request, served), fabric
             except (SolverError, InputError) as error:
-                failures |= dict.fromkeys(served, str(error)) if plan is None else {}
+                if plan is None:
+                    failures |= dict.fromkeys(served, str(error))
             else:
-                keep = plan is not None and not _is_better(request.fabric, solved, plan)
-                plan = _proved_by(solved, plan) if plan is not None and keep else solved
+                plan = solved if plan is None or _is_better(request.fabric, solved, plan) else _proved_by(solved, plan)
     paths = [LabelledPath(path.source, path.target, path.links, path.label) for path in plan.paths] if plan else []
     rules = compile_rules(request.fabric, default=request.default, paths=paths, edge_ports=request.edge_ports)
     verify(request.fabric, rules, paths)
