@@ -133,8 +133,16 @@ class LinearProgram:
             raise SolverError("HiGHS refuses a change of the model; report it, and use another engine")
 
 
+class QuietHighs(highspy.Highs):  # type: ignore[misc]
+    """HiGHS prints a banner on standard output as soon as callbacks are enabled, before any option is set."""
+
+    def enableCallbacks(self) -> None:  # noqa: N802 (HiGHS' name)
+        self.setOptionValue("output_flag", False)
+        super().enableCallbacks()
+
+
 def _quiet(method: Method, seed: int) -> Any:
-    highs = highspy.Highs()
+    highs = QuietHighs()
     # One thread: the answer must not depend on a race.
     for name, value in (
         ("output_flag", False),
