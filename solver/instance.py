@@ -12,7 +12,7 @@ from scipy.sparse.csgraph import dijkstra
 
 from solver.demand import Demand
 from topologies.errors import InputError
-from topologies.fabric import Fabric, NodeKind
+from topologies.fabric import Fabric
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
@@ -109,27 +109,33 @@ def build(fabric: Fabric, demands: Sequence[Demand], max_utilisation: float = 1.
     InputError
         A demand starts or ends at a node that the fabric does not have, or a link has no capacity.
     """
-    sends = {node.id: index for index, node in enumerate(fabric.nodes)}
-    hosts = (node.id for node in fabric.nodes if node.kind is NodeKind.HOST)
-    receives = sends | {host: len(sends) + index for index, host in enumerate(hosts)}
-    for demand in demands:
-        for end in (demand.source, demand.target):
-            if end not in sends:
-                raise InputError(
-                    f"demand {demand.source} → {demand.target} names {end!r}, which is not a node of the fabric; "
-                    "correct the name or add the node"
-                )
-    rows = {target: row for row, target in enumerate(dict.fromkeys(demand.target for demand in demands))}
+    at, hosts = fabric.node_index, np.flatnonzero(fabric.is_host)
+    receives = np.arange(len(fabric.nodes))
+    receives[hosts] = len(fabric.nodes) + np.arange(len(hosts))
+    try:
+        origins = np.array([at[demand.source] for demand in demands], dtype=np.intp)
+        goals = receives[np.array([at[demand.target] for demand in demands], dtype=np.intp)]
+    except KeyError as error:
+        (name,) = error.args
+        demand = next(demand for demand in demands if name in (demand.source, demand.target))
+        raise InputError(
+            f"demand {demand.source} → {demand.target} names {name!r}, which is not a node of the fabric; "
+            "correct the name or add the node"
+        ) from None
+    _, first, numbers = np.unique(goals, return_index=True, return_inverse=True)
+    order = np.argsort(first)
+    row_of = np.empty(len(order), dtype=np.intp)
+    row_of[order] = np.arange(len(order))
     known = all(link.delay_s is not None for link in fabric.links)
     return Instance(
-        vertices=len(sends) + len(fabric.hosts),
-        tails=np.array([sends[link.source] for link in fabric.links], dtype=np.intp),
-        heads=np.array([receives[link.target] for link in fabric.links], dtype=np.intp),
+        vertices=len(fabric.nodes) + len(hosts),
+        tails=fabric.ends[0],
+        heads=receives[fabric.ends[1]],
         capacities_bps=fabric.capacities_bps,
         delays_s=fabric.delays_s if known else np.ones(len(fabric.links)),
         allowed_bps=fabric.capacities_bps * max_utilisation,
-        target_vertices=np.array([receives[target] for target in rows], dtype=np.intp),
-        rows=np.array([rows[demand.target] for demand in demands], dtype=np.intp),
-        origins=np.array([sends[demand.source] for demand in demands], dtype=np.intp),
+        target_vertices=goals[first[order]],
+        rows=row_of[numbers],
+        origins=origins,
         rates_bps=np.array([demand.rate_bps for demand in demands], dtype=np.float64),
     )

@@ -145,10 +145,10 @@ class Fabric:
                     raise InputError(f"link {link.id} ends at {end!r}, which is not a node of the fabric")
             if link.source_port < 1 or link.target_port < 1:
                 raise InputError(f"link {link.id} has a port below 1; ports are integers above 0")
-            if link.capacity_bps is not None and not link.capacity_bps > 0:
-                raise InputError(f"link {link.id} has capacity_bps {link.capacity_bps}; it must be above 0")
-            if link.delay_s is not None and not link.delay_s >= 0:
-                raise InputError(f"link {link.id} has delay_s {link.delay_s}; it must not be negative")
+            if link.capacity_bps is not None and not 0 < link.capacity_bps < np.inf:
+                raise InputError(f"link {link.id} has capacity_bps {link.capacity_bps}; it must be above 0 and finite")
+            if link.delay_s is not None and not 0 <= link.delay_s < np.inf:
+                raise InputError(f"link {link.id} has delay_s {link.delay_s}; it must be finite and not negative")
 
     @cached_property
     def node_by_id(self) -> dict[str, Node]:
@@ -161,7 +161,28 @@ class Fabric:
     @cached_property
     def link_index(self) -> dict[LinkId, int]:
         """Position of each link in ``links`` and so in every array over links."""
-        return {link.id: index for index, link in enumerate(self.links)}
+        return {link: index for index, link in enumerate(self.link_ids)}
+
+    @cached_property
+    def link_ids(self) -> tuple[LinkId, ...]:
+        return tuple(link.id for link in self.links)
+
+    @cached_property
+    def node_index(self) -> dict[str, int]:
+        """Position of each node in ``nodes``."""
+        return {node.id: index for index, node in enumerate(self.nodes)}
+
+    @cached_property
+    def ends(self) -> NDArray[np.intp]:
+        """Position in ``nodes`` of the node where each link starts and where it ends, shape (2, links)."""
+        at = self.node_index
+        starts = [at[link.source] for link in self.links]
+        return np.array([starts, [at[link.target] for link in self.links]], dtype=np.intp).reshape(2, -1)
+
+    @cached_property
+    def is_host(self) -> NDArray[np.bool_]:
+        """Which of ``nodes`` are hosts, shape (nodes,)."""
+        return np.array([node.kind is NodeKind.HOST for node in self.nodes], dtype=bool)
 
     @cached_property
     def hosts(self) -> tuple[Node, ...]:
