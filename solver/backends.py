@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
-
-import highspy
 import pulp
 
 from solver.errors import SolverError
+from solver.linear import QuietHighs
+from topologies.errors import InputError
 
 _INTERIOR_POINT_ABOVE = 20_000
 """Variables from which HiGHS' interior point beats its simplex on fabrics."""
+HIGHS, CBC = "highs", "cbc"
 
 
-class Backend(StrEnum):
-    """The solver that PuLP drives."""
-
-    HIGHS = "highs"
-    CBC = "cbc"
-
-
-def run(program: pulp.LpProblem, backend: Backend, time_limit_s: float | None, *, seed: int = 0) -> int:
+def run(program: pulp.LpProblem, backend: str, time_limit_s: float | None, *, seed: int = 0) -> int:
     """Solve a PuLP program and return its ``sol_status``: optimal, integer feasible or infeasible.
+
+    Parameters
+    ----------
+    backend : str
+        ``highs``, ``cbc``, or the name by which PuLP knows a solver (``pulp.listSolvers()``).
 
     Raises
     ------
+    InputError
+        PuLP knows no such solver, or finds it not installed.
     SolverError
         The solver stopped without an answer: time limit, unboundedness, or a failure of its own.
     """
@@ -45,17 +45,9 @@ def run(program: pulp.LpProblem, backend: Backend, time_limit_s: float | None, *
     return outcome
 
 
-class _QuietHighs(highspy.Highs):  # type: ignore[misc]
-    """HiGHS prints a banner on standard output as soon as callbacks are enabled, before any option is set."""
-
-    def enableCallbacks(self) -> None:  # noqa: N802 (HiGHS' name)
-        self.setOptionValue("output_flag", False)
-        super().enableCallbacks()
-
-
 class _HighsInProcess(pulp.HiGHS):  # type: ignore[misc]
     def createAndConfigureSolver(self, lp: pulp.LpProblem) -> None:  # noqa: N802 (PuLP's name)
-        lp.solverModel = _QuietHighs()
+        lp.solverModel = QuietHighs()
         lp.solverModel.setOptionValue("output_flag", False)
         lp.solverModel.setOptionValue("threads", self.threads)
         if self.timeLimit is not None:
@@ -64,10 +56,20 @@ class _HighsInProcess(pulp.HiGHS):  # type: ignore[misc]
             lp.solverModel.setOptionValue(name, value)
 
 
-def _solver(program: pulp.LpProblem, backend: Backend, time_limit_s: float | None, seed: int) -> pulp.LpSolver:
+def _solver(program: pulp.LpProblem, backend: str, time_limit_s: float | None, seed: int) -> pulp.LpSolver:
     # One thread: the answer must not depend on a race.
-    if backend is Backend.CBC:
+    if backend.lower() == CBC:
         return pulp.PULP_CBC_CMD(msg=False, threads=1, timeLimit=time_limit_s, options=[f"randomSeed {seed}"])
-    large = program.numVariables() > _INTERIOR_POINT_ABOVE and not program.isMIP()
-    method = {"solver": "ipm"} if large else {}
-    return _HighsInProcess(msg=False, threads=1, timeLimit=time_limit_s, random_seed=seed, **method)
+    if backend.lower() == HIGHS:
+        large = program.numVariables() > _INTERIOR_POINT_ABOVE and not program.isMIP()
+        method = {"solver": "ipm"} if large else {}
+        return _HighsInProcess(msg=False, threads=1, timeLimit=time_limit_s, random_seed=seed, **method)
+    if backend not in pulp.listSolvers():
+        raise InputError(
+            f"PuLP knows no solver {backend!r}; take highs, cbc, or one of {', '.join(pulp.listSolvers())}"
+        )
+    solver = pulp.getSolver(backend, msg=False, timeLimit=time_limit_s)
+    if not solver.available():
+        installed = ", ".join(pulp.listSolvers(onlyAvailable=True))
+        raise InputError(f"PuLP does not find {backend}; install it, or take highs, cbc, or one of {installed}")
+    return solver

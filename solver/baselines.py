@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
 from solver.demand import Demand
 from solver.errors import Infeasible
-from solver.network import Network
-from solver.one_path import sum_of
-from solver.routing import Path, Routing, Status
+from solver.instance import build
+from solver.routing import Path, PathFlows, Routing, Status
 from topologies.errors import InputError
 from topologies.fabric import Fabric, LinkId
 from topologies.shortest import next_hops
@@ -57,15 +56,21 @@ def _routing(
 ) -> Routing:
     if not demands:
         raise InputError("there are no demands to route; give at least one")
-    network = Network.build(fabric, demands)
-    hops = {target: next_hops(fabric, target) for target in network.targets}
-    paths = tuple(_walk(fabric, demand, hops[demand.target], random) for demand in demands)
-    carried: NDArray[np.float64] = np.array([demand.rate_bps for demand in demands])
-    indices = tuple(tuple(fabric.link_index[link] for link in path) for path in paths)
+    instance = build(fabric, demands)
+    targets = tuple(dict.fromkeys(demand.target for demand in demands))
+    hops = {target: next_hops(fabric, target) for target in targets}
+    paths = [_walk(fabric, demand, hops[demand.target], random) for demand in demands]
+    links = np.array([fabric.link_index[link] for path in paths for link in path], dtype=np.intp)
+    starts = np.concatenate([[0], np.cumsum([len(path) for path in paths])])
+    flows = PathFlows(np.arange(len(paths)), starts, links, instance.rates_bps)
+    shape = (instance.targets, instance.links)
+    flow = csr_array(
+        (np.repeat(instance.rates_bps, np.diff(starts)), (np.repeat(instance.rows, np.diff(starts)), links)),
+        shape=shape,
+    )
     return Routing(
-        fabric, tuple(demands), network.targets, sum_of(network, indices, carried), carried, Status.FEASIBLE,
-        engine, reason, single_paths=paths,
-    )  # fmt: skip
+        fabric, tuple(demands), targets, flow, instance.rates_bps, Status.FEASIBLE, engine, reason, path_flows=flows
+    )
 
 
 def _walk(

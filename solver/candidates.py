@@ -1,17 +1,20 @@
-"""Paths worth choosing among: all shortest ones of a demand, or those that are a little longer too."""
+"""Paths worth choosing among: all shortest ones of a demand, those a little longer, or all up to a length."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from solver.network import Floats, Network
+from solver.instance import Instance
 
 Links = tuple[int, ...]
 """A path as indices of links."""
 
+_HOP, _TIE = 1e-7, 1e-10
+"""Beside the mean delay: the weight of a hop, so that fewer hops win, and what counts as equal."""
+
 
 class Candidates:
-    """Enumerates paths of demands in a network, each kind once per pair of ends.
+    """Enumerates paths of demands in an instance.
 
     Parameters
     ----------
@@ -20,35 +23,46 @@ class Candidates:
         what a limit cuts off differs from pair to pair.
     """
 
-    def __init__(self, network: Network, delays_s: Floats, *, limit: int, seed: int) -> None:
-        self._network = network
+    def __init__(self, instance: Instance, *, limit: int, seed: int = 0) -> None:
+        self._instance = instance
         self._limit = limit
         self._seed = seed
-        self._rows = {target: row for row, target in enumerate(network.targets)}
-        self._number = {node.id: index for index, node in enumerate(network.fabric.nodes)}
-        arcs = network.shortest_arcs(delays_s)
-        self._shortest: list[dict[int, list[int]]] = [{} for _ in network.targets]
-        for row, link in zip(arcs.rows.tolist(), arcs.links.tolist(), strict=True):
-            self._shortest[row].setdefault(int(network.tails[link]), []).append(link)
         self._leaving: dict[int, list[int]] = {}
-        for link, tail in enumerate(network.tails.tolist()):
+        for link, tail in enumerate(instance.tails.tolist()):
             self._leaving.setdefault(tail, []).append(link)
-        self._hops = network.distances(np.ones(len(network.tails)))
+        scale = float(instance.delays_s.mean()) or 1.0
+        self._weights = instance.delays_s + _HOP * scale
+        self._slack = _TIE * scale
+        self._away = instance.distances(self._weights)
+        self._hops = instance.distances(np.ones(instance.links))
+        self._shortest: dict[int, dict[int, list[int]]] = {}
 
-    def shortest(self, source: str, target: str) -> list[Links]:
+    def shortest(self, demand: int) -> list[Links]:
         """Paths of least delay, among equals of fewest hops."""
-        row = self._rows[target]
-        return self._walk(source, row, self._shortest[row], np.inf)
+        row = int(self._instance.rows[demand])
+        if row not in self._shortest:
+            away, tails, heads = self._away[row], self._instance.tails, self._instance.heads
+            with np.errstate(invalid="ignore"):
+                tight = np.isfinite(away[heads]) & (self._weights + away[heads] <= away[tails] + self._slack)
+            leaving: dict[int, list[int]] = {}
+            for link in np.flatnonzero(tight).tolist():
+                leaving.setdefault(int(tails[link]), []).append(link)
+            self._shortest[row] = leaving
+        return self._walk(demand, np.inf, self._shortest[row])
 
-    def longer(self, source: str, target: str, extra_hops: int) -> list[Links]:
+    def longer(self, demand: int, extra_hops: int) -> list[Links]:
         """Loop-free paths of at most so many hops more than the fewest, the short ones first."""
-        row = self._rows[target]
-        fewest = float(self._hops[row, self._number[source]])
-        return sorted(self._walk(source, row, self._leaving, fewest + extra_hops), key=len)
+        fewest = float(self._hops[self._instance.rows[demand], self._instance.origins[demand]])
+        return self.within(demand, fewest + extra_hops)
 
-    def _walk(self, source: str, row: int, leaving: dict[int, list[int]], most_hops: float) -> list[Links]:
-        heads, hops = self._network.heads, self._hops[row]
-        start, goal = self._number[source], int(self._network.target_vertices[row])
+    def within(self, demand: int, most_hops: float) -> list[Links]:
+        """Loop-free paths of at most so many hops, the short ones first."""
+        return sorted(self._walk(demand, most_hops, self._leaving), key=len)
+
+    def _walk(self, demand: int, most_hops: float, leaving: dict[int, list[int]]) -> list[Links]:
+        instance, heads = self._instance, self._instance.heads
+        row, start = int(instance.rows[demand]), int(instance.origins[demand])
+        hops, goal = self._hops[row], int(instance.target_vertices[row])
         shuffle = np.random.default_rng((self._seed, start, row))
         found: list[Links] = []
         path: list[int] = []
@@ -58,7 +72,9 @@ class Candidates:
             fitting = [
                 link
                 for link in leaving.get(vertex, ())
-                if int(heads[link]) not in on_path and len(path) + 1 + hops[heads[link]] <= most_hops
+                if int(heads[link]) not in on_path
+                and len(path) + 1 + hops[heads[link]] <= most_hops
+                and np.isfinite(hops[heads[link]])
             ]
             return [fitting[place] for place in shuffle.permutation(len(fitting))]
 

@@ -6,55 +6,78 @@ traffic, sends it through a host, or is "better" than its own bound is refused.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
-from scipy.sparse.csgraph import dijkstra
 
 from solver.demand import Demand
+from solver.distance import Allowed, demand_distances
 from solver.errors import CertificateError
-from solver.routing import Certificate, Objective, Path
-from topologies.fabric import Fabric, NodeKind
+from solver.proof import fair_levels, queueing_bound, queueing_cost, share_bound
+from solver.routing import Certificate, Level, Objective, PathFlows
+from topologies.fabric import Fabric
 
 TOLERANCE = 1e-6
 """Largest violation and largest contradiction between value and bound that arithmetic explains."""
 
 Floats = NDArray[np.float64]
+Ints = NDArray[np.intp]
+Flow = csr_array[np.float64, tuple[int, int]]
+
+_DENSE = 20_000_000
+"""Cells of a (destination, node) table up to which a plain table is faster than sorting keys."""
+
+
+@dataclass(frozen=True, eq=False)
+class Claim:
+    """What a routing says that it does, and the prices that it shows for it.
+
+    Attributes
+    ----------
+    targets, flow_bps, carried_bps, path_flows
+        As in `Routing`.
+    prices : array, shape (links,)
+        Seconds for least delay, 1/(bit/s) for queueing, any scale for shares and utilisations (they come
+        back normalised); unused for max-min fairness.
+    level_prices : sequence of array, shape (links,)
+        For max-min fairness: the prices of each level's full cut, lowest level first.
+    """
+
+    targets: Sequence[str]
+    flow_bps: Flow
+    carried_bps: Floats
+    prices: Floats
+    path_flows: PathFlows | None = None
+    level_prices: Sequence[Floats] = ()
 
 
 def certify(
     fabric: Fabric,
     demands: Sequence[Demand],
-    targets: Sequence[str],
-    flow_bps: csr_array[np.float64, tuple[int, int]],
-    carried_bps: Floats,
-    prices: Floats,
+    claim: Claim,
     *,
     objective: Objective,
     max_utilisation: float = 1.0,
-    single_paths: Sequence[Path] | None = None,
+    allowed: Allowed | None = None,
 ) -> Certificate:
     """Check flows and prices, and compute value and bound from them.
 
     Weak duality gives the bounds, for any prices ``y >= 0``, whatever found them; ``dist_w`` is the
-    shortest distance under link weights ``w``, hosts never in between:
+    shortest distance under link weights ``w``, hosts never in between, over the allowed paths:
 
     - least delay: ``sum_k r_k dist_{d+y}(s_k, t_k) - sum_e u c_e y_e`` from below,
     - least maximum utilisation: ``sum_k r_k dist_y(s_k, t_k) / sum_e c_e y_e`` from below,
-    - largest share: ``sum_e u c_e y_e / sum_k r_k dist_y(s_k, t_k)`` from above.
+    - largest share: ``sum_e u c_e y_e / sum_k r_k dist_y(s_k, t_k)`` from above,
+    - queueing: ``sum_k r_k dist_y(s_k, t_k) - sum_e max_f (y_e f - cost_e(f))`` from below,
+    - max-min fairness: the bound of the share at each level, what lower levels carry taken as given.
 
     Parameters
     ----------
-    targets, flow_bps, carried_bps, single_paths
-        As in `Routing`.
-    prices : array, shape (links,)
-        Any scale for the last two objectives (they come back normalised); seconds for least delay.
-
-    Returns
-    -------
-    Certificate
+    allowed : Allowed or None
+        The paths that demands may take; None for all.
 
     Raises
     ------
@@ -64,158 +87,187 @@ def certify(
     References
     ----------
     Ahuja, Magnanti and Orlin, "Network Flows", 1993, section 17.2; Shahrokhi and Matula, "The maximum
-    concurrent flow problem", JACM 37(2), 1990.
+    concurrent flow problem", JACM 37(2), 1990; Fortz and Thorup, INFOCOM 2000; Nace and Pioro, "Max-min
+    fairness and its applications to routing and load-balancing", IEEE Comm. Surveys 10(4), 2008.
     """
-    _refuse_malformed(fabric, demands, targets, flow_bps, carried_bps, prices)
-    largest = max((demand.rate_bps for demand in demands), default=1.0)
-    allowed = fabric.capacities_bps * max_utilisation
-    loads = np.asarray(flow_bps.sum(axis=0), dtype=np.float64).ravel()
-    imbalance = _imbalance(fabric, demands, targets, flow_bps, carried_bps)
-    overload = float(np.maximum(loads - allowed, 0.0).max(initial=0.0))
+    _refuse_malformed(fabric, demands, claim)
+    sources, targets = _ends(fabric, demands)
+    rates = np.array([demand.rate_bps for demand in demands], dtype=np.float64)
+    # Fair shares stop at what was asked for; the largest common share may be more.
+    uncapped = [demand.rate_bps if objective is Objective.MAX_MIN_FAIR else np.inf for demand in demands]
+    caps = np.array(
+        [free if demand.cap_bps is None else demand.cap_bps for free, demand in zip(uncapped, demands, strict=True)]
+    )
+    largest = float(rates.max(initial=0.0)) or 1.0
+    limits = fabric.capacities_bps * max_utilisation
+    loads = np.asarray(claim.flow_bps.sum(axis=0), dtype=np.float64).ravel()
+    imbalance = _imbalance(fabric, claim, sources, targets)
+    overload = float(np.maximum(loads - limits, 0.0).max(initial=0.0))
     violation = max(imbalance, overload) / largest
     if violation > TOLERANCE:
         what = "loses or invents" if imbalance >= overload else "overloads a link by"
         raise CertificateError(f"the routing {what} {violation * largest:.6g} bit/s; it is not used, report it")
-    if single_paths is not None:
-        _check_paths(fabric, demands, targets, flow_bps, carried_bps, single_paths, TOLERANCE * largest)
-    rates = np.array([demand.rate_bps for demand in demands], dtype=np.float64)
-    if objective is not Objective.MAX_CONCURRENT_FLOW and np.any(np.abs(carried_bps - rates) > TOLERANCE * rates):
+    if claim.path_flows is not None:
+        _check_paths(fabric, demands, claim, claim.path_flows, sources, targets, TOLERANCE * largest)
+        if allowed is not None:
+            allowed.check(fabric, demands, claim.path_flows)
+    elif allowed is not None:
+        raise CertificateError("paths were prescribed and the routing shows none; it is not used, report it")
+    wanted = np.minimum(rates, caps)
+    if objective.may_carry_less:
+        if np.any(claim.carried_bps > caps * (1 + TOLERANCE)):
+            raise CertificateError("the routing carries more than a demand's cap; it is not used, report it")
+    elif np.any(np.abs(claim.carried_bps - wanted) > TOLERANCE * wanted):
         raise CertificateError("the routing does not carry all demands; it is not used, report it")
-    value, bound, scaled = _value_and_bound(fabric, demands, targets, loads, carried_bps, prices, objective, allowed)
+
+    def distances(weights: Floats) -> Floats:
+        return demand_distances(fabric, sources, targets, weights, allowed)
+
+    prices = claim.prices
+    levels: tuple[Level, ...] = ()
+    if objective is Objective.MIN_DELAY:
+        value = float(loads @ fabric.delays_s)
+        bound = float(wanted @ distances(fabric.delays_s + prices)) - float(limits @ prices)
+    elif objective is Objective.MIN_MAX_UTILISATION:
+        value = float((loads / fabric.capacities_bps).max(initial=0.0))
+        total = float(fabric.capacities_bps @ prices)
+        prices = prices / total if total > 0 else prices
+        bound = float(wanted @ distances(prices))
+    elif objective is Objective.MIN_QUEUEING_DELAY:
+        value = queueing_cost(loads, fabric.capacities_bps)
+        bound = float(wanted @ distances(prices)) - queueing_bound(prices, fabric.capacities_bps, limits)
+    elif objective is Objective.MAX_CONCURRENT_FLOW:
+        open_ = claim.carried_bps < caps * (1 - TOLERANCE)
+        ratios = claim.carried_bps / rates
+        value = float(ratios[open_].min() if open_.any() else ratios.max())
+        away = distances(prices)
+        total = float(rates @ away)
+        bound = share_bound(float(limits @ prices), rates, caps, away)
+        prices = prices / total if total > 0 else prices
+    else:
+        own = _own_paths(claim.path_flows, len(demands))
+        levels = fair_levels(rates, caps, claim.carried_bps, limits, claim.level_prices, own or distances, TOLERANCE)
+        value, bound = levels[0].ratio, levels[0].bound
+        if own is not None:
+            # Fair on these paths; what other paths could give the least of the demands is another question.
+            bound = share_bound(float(limits @ prices), rates, caps, distances(prices))
+        else:
+            prices = levels[0].prices
     if not (np.isfinite(value) and np.isfinite(bound)):
         raise CertificateError(f"value {value} and bound {bound} prove nothing; the routing is not used, report it")
-    largest_of_both = max(abs(value), abs(bound))
-    gap = abs(value - bound) / largest_of_both if largest_of_both > 0 else 0.0
-    too_good = value - bound if objective is Objective.MAX_CONCURRENT_FLOW else bound - value
-    if too_good > 10 * TOLERANCE * largest_of_both:
-        raise CertificateError(f"value {value:.9g} is better than its bound {bound:.9g}; it is not used, report it")
-    return Certificate(objective, value, bound, gap, violation, scaled)
+    pairs = [(value, bound), *((level.ratio, level.bound) for level in levels)]
+    for ours, best in pairs:
+        too_good = ours - best if objective.may_carry_less else best - ours
+        if too_good > 10 * TOLERANCE * max(abs(ours), abs(best)):
+            raise CertificateError(f"value {ours:.9g} is better than its bound {best:.9g}; it is not used, report it")
+    return Certificate(objective, value, bound, max(_gap(*pair) for pair in pairs), violation, prices, levels)
 
 
-def _refuse_malformed(
-    fabric: Fabric,
-    demands: Sequence[Demand],
-    targets: Sequence[str],
-    flow_bps: csr_array[np.float64, tuple[int, int]],
-    carried_bps: Floats,
-    prices: Floats,
-) -> None:
+def _own_paths(paths: PathFlows | None, demands: int) -> Callable[[Floats], Floats] | None:
+    """From weights to the length of each demand's path, where each has exactly one."""
+    if paths is None or not np.array_equal(paths.owners, np.arange(demands)):
+        return None
+    return lambda weights: np.add.reduceat(weights[paths.links], paths.starts[:-1])
+
+
+def _gap(value: float, bound: float) -> float:
+    largest = max(abs(value), abs(bound))
+    return abs(value - bound) / largest if largest > 0 else 0.0
+
+
+def _ends(fabric: Fabric, demands: Sequence[Demand]) -> tuple[Ints, Ints]:
+    number = {node.id: place for place, node in enumerate(fabric.nodes)}
+    sources = np.array([number[demand.source] for demand in demands], dtype=np.intp)
+    return sources, np.array([number[demand.target] for demand in demands], dtype=np.intp)
+
+
+def _refuse_malformed(fabric: Fabric, demands: Sequence[Demand], claim: Claim) -> None:
     links = len(fabric.links)
-    if flow_bps.shape != (len(targets), links) or carried_bps.shape != (len(demands),) or prices.shape != (links,):
+    shapes = (claim.flow_bps.shape, claim.carried_bps.shape, claim.prices.shape)
+    if shapes != ((len(claim.targets), links), (len(demands),), (links,)):
         raise CertificateError("flows, carried rates or prices have the wrong shape; report it")
-    if set(targets) != {demand.target for demand in demands} or len(set(targets)) != len(targets):
+    distinct = set(claim.targets)
+    if distinct != {demand.target for demand in demands} or len(distinct) != len(claim.targets):
         raise CertificateError("the routing's destinations are not those of the demands; report it")
-    for name, values in (("flow", flow_bps.data), ("carried rate", carried_bps), ("price", prices)):
+    given = [("flow", claim.flow_bps.data), ("carried rate", claim.carried_bps), ("price", claim.prices)]
+    given += [("price", prices) for prices in claim.level_prices]
+    for name, values in given:
         if not np.all(np.isfinite(values)) or np.any(values < 0):
             raise CertificateError(f"a {name} is negative or not a number; the routing is not used, report it")
 
 
-def _imbalance(
-    fabric: Fabric,
-    demands: Sequence[Demand],
-    targets: Sequence[str],
-    flow_bps: csr_array[np.float64, tuple[int, int]],
-    carried_bps: Floats,
-) -> float:
+def _imbalance(fabric: Fabric, claim: Claim, sources: Ints, targets: Ints) -> float:
     """The most that appears or vanishes anywhere, or that enters a host which is not its destination, bit/s."""
-    index = {node.id: number for number, node in enumerate(fabric.nodes)}
-    row_of = {target: row for row, target in enumerate(targets)}
-    is_host = np.array([node.kind is NodeKind.HOST for node in fabric.nodes], dtype=bool)
-    starts = np.array([index[link.source] for link in fabric.links], dtype=np.intp)
-    ends = np.array([index[link.target] for link in fabric.links], dtype=np.intp)
-    worst = 0.0
-    entries = flow_bps.tocsr()
-    offered = np.zeros((len(targets), len(fabric.nodes)))
-    for demand, carried in zip(demands, carried_bps.tolist(), strict=True):
-        offered[row_of[demand.target], index[demand.source]] += carried
-    for row, target in enumerate(targets):
-        begin, end = entries.indptr[row], entries.indptr[row + 1]
-        links, flows = entries.indices[begin:end], entries.data[begin:end]
-        out = np.bincount(starts[links], weights=flows, minlength=len(fabric.nodes))
-        into = np.bincount(ends[links], weights=flows, minlength=len(fabric.nodes))
-        surplus = out - into - offered[row]
-        goal = index[target]
-        surplus[goal] += offered[row].sum()
-        strangers = is_host.copy()
-        strangers[goal] = False
-        worst = max(worst, float(np.abs(surplus).max(initial=0.0)), float(into[strangers].max(initial=0.0)))
-    return worst
+    number = {node.id: place for place, node in enumerate(fabric.nodes)}
+    nodes, goals = len(fabric.nodes), np.array([number[target] for target in claim.targets], dtype=np.intp)
+    row_at = np.full(nodes, -1, dtype=np.intp)
+    row_at[goals] = np.arange(len(goals))
+    entries = claim.flow_bps.tocoo()
+    rows, links = (axis.astype(np.intp) for axis in entries.coords)
+    starts, ends = fabric.ends[0][links], fabric.ends[1][links]
+    strays = fabric.is_host[ends] & (ends != goals[rows])
+    entered = float(entries.data[strays].max(initial=0.0))
+    # What leaves counts for, what enters against; demands and destinations settle it to 0 everywhere.
+    keys = np.concatenate(
+        [
+            rows * nodes + starts,
+            rows * nodes + ends,
+            row_at[targets] * nodes + sources,
+            row_at[targets] * nodes + targets,
+        ]
+    )
+    amounts = np.concatenate([entries.data, -entries.data, -claim.carried_bps, claim.carried_bps])
+    if len(goals) * nodes > _DENSE:
+        _, keys = np.unique(keys, return_inverse=True)
+    surplus = np.bincount(keys, weights=amounts) if len(keys) else np.zeros(1)
+    return max(entered, float(np.abs(surplus).max()))
 
 
 def _check_paths(
     fabric: Fabric,
     demands: Sequence[Demand],
-    targets: Sequence[str],
-    flow_bps: csr_array[np.float64, tuple[int, int]],
-    carried_bps: Floats,
-    paths: Sequence[Path],
+    claim: Claim,
+    paths: PathFlows,
+    sources: Ints,
+    targets: Ints,
     tolerance_bps: float,
 ) -> None:
-    position = {link.id: number for number, link in enumerate(fabric.links)}
-    if len(paths) != len(demands):
-        raise CertificateError(f"{len(paths)} paths are given for {len(demands)} demands; report it")
-    rows: list[int] = []
-    columns: list[int] = []
-    rates: list[float] = []
-    for demand, path, carried in zip(demands, paths, carried_bps.tolist(), strict=True):
-        here = demand.source
-        for step in path:
-            number = position.get(step)
-            if number is None or fabric.links[number].source != here:
-                raise CertificateError(f"the path of {demand.source} → {demand.target} breaks at {step}; report it")
-            here = fabric.links[number].target
-            rows.append(targets.index(demand.target))
-            columns.append(number)
-            rates.append(carried)
-        if here != demand.target:
-            raise CertificateError(f"the path of {demand.source} → {demand.target} ends at {here}; report it")
-    summed = csr_array((rates, (rows, columns)), shape=flow_bps.shape)
-    difference = abs(summed - flow_bps)
+    lengths = np.diff(paths.starts)
+    owners, links = paths.owners, paths.links
+    if (
+        paths.starts[0] != 0 or paths.starts[-1] != len(links) or np.any(lengths < 1)
+        or len(owners) != len(lengths) or len(paths.rates_bps) != len(lengths)
+        or np.any((links < 0) | (links >= len(fabric.links))) or np.any((owners < 0) | (owners >= len(demands)))
+    ):  # fmt: skip
+        raise CertificateError("the paths are malformed; report it")
+    if not np.all(np.isfinite(paths.rates_bps)) or np.any(paths.rates_bps < 0):
+        raise CertificateError("a path's rate is negative or not a number; the routing is not used, report it")
+    begins, ends = fabric.ends[0][links], fabric.ends[1][links]
+    first, last = paths.starts[:-1], paths.starts[1:] - 1
+    joined = np.ones(len(links), dtype=bool)
+    joined[1:] = begins[1:] == ends[:-1]
+    joined[first] = begins[first] == sources[owners]
+    of_link = np.repeat(np.arange(len(lengths)), lengths)
+    for place in np.flatnonzero(~joined)[:1].tolist():
+        demand = demands[int(owners[of_link[place]])]
+        step = fabric.links[int(links[place])].id
+        raise CertificateError(f"the path of {demand.source} → {demand.target} breaks at {step}; report it")
+    for path in np.flatnonzero(ends[last] != targets[owners])[:1].tolist():
+        demand, here = demands[int(owners[path])], fabric.nodes[int(ends[last[path]])].id
+        raise CertificateError(f"the path of {demand.source} → {demand.target} ends at {here}; report it")
+    visits = np.sort(of_link * len(fabric.nodes) + ends)
+    for twice in visits[1:][visits[1:] == visits[:-1]][:1].tolist():
+        demand = demands[int(owners[twice // len(fabric.nodes)])]
+        node = fabric.nodes[twice % len(fabric.nodes)].id
+        raise CertificateError(f"the path of {demand.source} → {demand.target} visits {node} twice; report it")
+    rows = {target: row for row, target in enumerate(claim.targets)}
+    row_of = np.array([rows[demand.target] for demand in demands], dtype=np.intp)
+    spread = csr_array(
+        (np.repeat(paths.rates_bps, lengths), (row_of[owners][of_link], links)), shape=claim.flow_bps.shape
+    )
+    difference = abs(spread - claim.flow_bps)
     if difference.nnz and float(difference.max()) > tolerance_bps:
         raise CertificateError("the flows are not the sum of the paths; the routing is not used, report it")
-
-
-def _value_and_bound(
-    fabric: Fabric,
-    demands: Sequence[Demand],
-    targets: Sequence[str],
-    loads: Floats,
-    carried_bps: Floats,
-    prices: Floats,
-    objective: Objective,
-    allowed: Floats,
-) -> tuple[float, float, Floats]:
-    if objective is Objective.MIN_DELAY:
-        lengths = _lengths(fabric, demands, targets, fabric.delays_s + prices)
-        return float(loads @ fabric.delays_s), lengths - float(allowed @ prices), prices
-    lengths = _lengths(fabric, demands, targets, prices)
-    if objective is Objective.MIN_MAX_UTILISATION:
-        total = float(fabric.capacities_bps @ prices)
-        scaled = prices / total if total > 0 else prices
-        value = float((loads / fabric.capacities_bps).max(initial=0.0))
-        return value, lengths / total if total > 0 else 0.0, scaled
-    share = min((carried / demand.rate_bps for demand, carried in zip(demands, carried_bps.tolist(), strict=True)))
-    bound = float(allowed @ prices) / lengths if lengths > 0 else float("inf")
-    return float(share), bound, prices / lengths if lengths > 0 else prices
-
-
-def _lengths(fabric: Fabric, demands: Sequence[Demand], targets: Sequence[str], weights: Floats) -> float:
-    """``sum_k r_k dist_w(s_k, t_k)``: one Dijkstra per destination, backwards from it."""
-    if not demands:
-        return 0.0
-    # A host is two vertices: packets leave from ``name`` and arrive at ``name, None``, and cannot cross.
-    arrive: dict[str, int] = {}
-    leave: dict[str, int] = {}
-    for number, node in enumerate(fabric.nodes):
-        leave[node.id] = number
-        arrive[node.id] = number if node.kind is NodeKind.SWITCH else len(fabric.nodes) + number
-    lightest: dict[tuple[int, int], float] = {}
-    for link, weight in zip(fabric.links, weights.tolist(), strict=True):
-        pair = (arrive[link.target], leave[link.source])
-        lightest[pair] = min(weight, lightest.get(pair, np.inf))
-    ends = np.array(list(lightest), dtype=np.intp).reshape(-1, 2)
-    size = 2 * len(fabric.nodes)
-    graph = csr_array((np.array(list(lightest.values())), (ends[:, 0], ends[:, 1])), shape=(size, size))
-    away = np.asarray(dijkstra(graph, indices=[arrive[target] for target in targets]))
-    row_of = {target: row for row, target in enumerate(targets)}
-    return float(sum(demand.rate_bps * away[row_of[demand.target], leave[demand.source]] for demand in demands))
+    carried = np.bincount(owners, weights=paths.rates_bps, minlength=len(demands))
+    if np.any(np.abs(carried - claim.carried_bps) > tolerance_bps):
+        raise CertificateError("the paths do not add up to what is carried; the routing is not used, report it")

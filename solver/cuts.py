@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from solver.errors import Infeasible
-from solver.network import Floats, Network
-from topologies.fabric import NodeKind
+from solver.instance import Floats, Instance, Ints
 
 _MARGIN = 1e-9
-_ROUNDS = 4096
-"""Candidate node sets looked at together: bounds the memory."""
+_CELLS = 50_000_000
+"""Of all tables together when cuts are read off prices: bounds the time of an explanation."""
+
+Inside = NDArray[np.bool_]
+"""Shape (sets, vertices): which vertices each set has."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Cut:
-    """The links that leave a set of nodes, what they carry and what must leave the set, in bit/s."""
+    """The links that leave a set of vertices, what they carry and what must leave the set, in bit/s."""
 
-    links: NDArray[np.intp]
+    links: Ints
     capacity_bps: float
     demand_bps: float
 
@@ -30,117 +31,94 @@ class Cut:
         """No common share of the demands above this crosses the cut."""
         return self.capacity_bps / self.demand_bps
 
+    def prices(self, links: int) -> Floats:
+        """The link prices that prove it, shape (links,)."""
+        prices = np.zeros(links)
+        prices[self.links] = 1 / self.demand_bps
+        return prices
 
-def narrowest(network: Network, allowed_bps: Floats, prices: Floats | None = None) -> Cut | None:
+
+def narrowest(
+    instance: Instance, limits_bps: Floats, *, groups: Sequence[NDArray[np.bool_]] = (), prices: Floats | None = None
+) -> Cut | None:
     """The cut with the least capacity for its demand, among those worth a look.
 
-    These are around each node, each switch with its hosts and each pod, both ways; and, given prices,
-    the nodes farther than some distance from a destination: an optimal dual of one commodity is such a
-    cut (Ford and Fulkerson), and where several jam in one place the levels find it too.
+    These are around each vertex and each group, both ways; and, given prices, around the vertices farther
+    than some distance from a destination: an optimal dual of one commodity is such a cut (Ford and
+    Fulkerson), and where several jam in one place the levels find it too.
+
+    Parameters
+    ----------
+    groups : sequence of array of bool, shape (vertices,)
+        Sets worth a look, such as pods.
 
     Returns
     -------
     Cut or None
         None where no demand crosses any of them.
     """
-    tails = network.tails
-    heads = _node_of_vertex(network)[network.heads]
-    sources, targets, rates = _demand_arrays(network)
-    best: Cut | None = None
-    for inside in _candidates(network, prices):
-        demand = (inside[:, sources] & ~inside[:, targets]) @ rates
-        crossing = inside[:, tails] & ~inside[:, heads]
-        capacity = crossing @ allowed_bps
-        share = np.divide(capacity, demand, out=np.full(len(demand), np.inf), where=demand > 0)
-        if not len(share):
-            continue
-        pick = int(np.argmin(share))
-        if np.isfinite(share[pick]) and (best is None or share[pick] < best.share * (1 - _MARGIN)):
-            best = Cut(np.flatnonzero(crossing[pick]), float(capacity[pick]), float(demand[pick]))
+    best = _around_vertices(instance, limits_bps)
+    goals = instance.target_vertices[instance.rows]
+    for inside in (*_both_ways(groups), *_levels(instance, prices)):
+        crossing = inside[:, instance.tails] & ~inside[:, instance.heads]
+        demand = (inside[:, instance.origins] & ~inside[:, goals]) @ instance.rates_bps
+        best = _better(best, crossing @ limits_bps, demand, _members(crossing))
     return best
 
 
-def infeasibility(network: Network, allowed_bps: Floats, prices: Floats) -> Infeasible:
-    """The reason why demands do not fit: a violated cut, or else the prices as weights.
-
-    Parameters
-    ----------
-    prices : array, shape (links,)
-        Prices that prove that the largest share is below 1.
-    """
-    links = network.fabric.links
-    cut = narrowest(network, allowed_bps, prices)
-    if cut is not None and cut.share < 1 - _MARGIN:
-        return Infeasible(tuple(links[i].id for i in cut.links.tolist()), cut.capacity_bps, cut.demand_bps)
-    scaled = prices / prices.max()
-    used = np.flatnonzero(scaled > 1e-9)
-    demand_bps = crossing_demand(network, scaled)
-    weights = tuple(float(scaled[index]) for index in used.tolist())
-    return Infeasible(
-        tuple(links[index].id for index in used.tolist()), float(allowed_bps @ scaled), demand_bps, weights
-    )
-
-
-def crossing_demand(network: Network, weights: Floats) -> float:
+def crossing_demand(instance: Instance, weights: Floats) -> float:
     """``sum_k r_k dist_w(s_k, t_k)``."""
-    away = network.distances(weights)
-    offered = network.supply > 0
-    return float((network.supply[offered] * away[offered]).sum())
+    return float(instance.rates_bps @ instance.distances(weights)[instance.rows, instance.origins])
 
 
-def _candidates(network: Network, prices: Floats | None) -> Iterator[NDArray[np.bool_]]:
-    nodes = network.fabric.nodes
-    groups = np.vstack([np.eye(len(nodes), dtype=bool), _switches_with_hosts(network), _pods(network)])
-    for begin in range(0, len(groups), _ROUNDS):
-        inside = groups[begin : begin + _ROUNDS]
+def _around_vertices(instance: Instance, limits_bps: Floats) -> Cut | None:
+    goals = instance.target_vertices[instance.rows]
+    best: Cut | None = None
+    for ends, begins in ((instance.tails, instance.origins), (instance.heads, goals)):
+        capacity = np.bincount(ends, weights=limits_bps, minlength=instance.vertices).astype(np.float64)
+        demand = np.bincount(begins, weights=instance.rates_bps, minlength=instance.vertices).astype(np.float64)
+        best = _better(best, capacity, demand, _touching(ends))
+    return best
+
+
+def _better(best: Cut | None, capacity: Floats, demand: Floats, links_of: Callable[[int], Ints]) -> Cut | None:
+    share = np.divide(capacity, demand, out=np.full(len(demand), np.inf), where=demand > 0)
+    if not len(share):
+        return best
+    pick = int(np.argmin(share))
+    if not np.isfinite(share[pick]) or (best is not None and share[pick] >= best.share * (1 - _MARGIN)):
+        return best
+    return Cut(links_of(pick), float(capacity[pick]), float(demand[pick]))
+
+
+def _members(crossing: NDArray[np.bool_]) -> Callable[[int], Ints]:
+    return lambda pick: np.flatnonzero(crossing[pick])
+
+
+def _touching(ends: Ints) -> Callable[[int], Ints]:
+    return lambda pick: np.flatnonzero(ends == pick)
+
+
+def _both_ways(groups: Sequence[NDArray[np.bool_]]) -> Iterator[Inside]:
+    if groups:
+        inside = np.vstack(list(groups))
         yield inside
         yield ~inside
-    if prices is None:
+
+
+def _levels(instance: Instance, prices: Floats | None) -> Iterator[Inside]:
+    if prices is None or not prices.any():
         return
-    away = network.distances(prices)[:, : len(nodes)]
-    here = _node_of_vertex(network)[network.target_vertices]
-    for row, target in enumerate(here.tolist()):
+    away = instance.distances(prices)
+    cells = 0
+    for row, target in enumerate(instance.target_vertices.tolist()):
         distance = away[row].copy()
         distance[target] = 0.0
-        finite = distance[np.isfinite(distance)]
-        levels = np.unique(np.round(finite / (finite.max(initial=0.0) or 1.0), 7))[:-1] * (finite.max(initial=0.0))
-        slack = 1e-6 * finite.max(initial=0.0)
-        yield distance[None, :] > levels[:, None] + slack
-
-
-def _switches_with_hosts(network: Network) -> NDArray[np.bool_]:
-    nodes = network.fabric.nodes
-    index = {node.id: number for number, node in enumerate(nodes)}
-    leaves: dict[str, list[int]] = {}
-    for link in network.fabric.links:
-        if network.fabric.node_by_id[link.source].kind is NodeKind.HOST:
-            leaves.setdefault(link.target, [index[link.target]]).append(index[link.source])
-    return _rows(list(leaves.values()), len(nodes))
-
-
-def _pods(network: Network) -> NDArray[np.bool_]:
-    nodes = network.fabric.nodes
-    pods: dict[int, list[int]] = {}
-    for number, node in enumerate(nodes):
-        if node.pod is not None:
-            pods.setdefault(node.pod, []).append(number)
-    return _rows(list(pods.values()), len(nodes))
-
-
-def _rows(members: list[list[int]], width: int) -> NDArray[np.bool_]:
-    rows = np.zeros((len(members), width), dtype=bool)
-    for row, numbers in zip(rows, members, strict=True):
-        row[numbers] = True
-    return rows
-
-
-def _node_of_vertex(network: Network) -> NDArray[np.intp]:
-    nodes = network.fabric.nodes
-    hosts = [number for number, node in enumerate(nodes) if node.kind is NodeKind.HOST]
-    return np.concatenate([np.arange(len(nodes)), np.array(hosts, dtype=np.intp)])
-
-
-def _demand_arrays(network: Network) -> tuple[NDArray[np.intp], NDArray[np.intp], Floats]:
-    rows, vertices = np.nonzero(network.supply)
-    ends = _node_of_vertex(network)[network.target_vertices]
-    return vertices, ends[rows], network.supply[rows, vertices]
+        largest = float(distance[np.isfinite(distance)].max(initial=0.0))
+        if not largest:
+            continue
+        levels = np.unique(np.round(distance[np.isfinite(distance)] / largest, 7))[:-1] * largest
+        cells += len(levels) * (instance.links + len(instance.rates_bps))
+        if cells > _CELLS:
+            return
+        yield distance[None, :] > levels[:, None] + 1e-6 * largest

@@ -79,6 +79,11 @@ class Instance:
         return np.asarray(dijkstra(graph, indices=self.target_vertices), dtype=np.float64)
 
 
+def loads_of(flow_bps: Flow) -> Floats:
+    """Load on each link, shape (links,), bit/s."""
+    return np.asarray(flow_bps.sum(axis=0), dtype=np.float64).ravel()
+
+
 @dataclass(frozen=True, eq=False)
 class Answer:
     """What an engine says of an instance; nothing of it counts before the certificate has seen it.

@@ -60,7 +60,7 @@ class LinearProgram:
     def __init__(
         self,
         costs: Floats,
-        matrix: csc_array[np.float64, tuple[int, int]],
+        matrix: csc_array[np.float64],
         row_lower: Floats,
         row_upper: Floats,
         lower: Floats,

@@ -188,7 +188,7 @@ def _with_shortest(instance: Instance, flow: Flow, demands: Ints) -> Flow:
 
 def _sum_by(keys: Ints, values: Floats) -> tuple[Ints, Floats]:
     distinct, places = np.unique(keys, return_inverse=True)
-    return places, np.bincount(places, weights=values, minlength=len(distinct))
+    return places, np.bincount(places, weights=values, minlength=len(distinct)).astype(np.float64)
 
 
 def _positions(keys: Ints, wanted: Ints) -> Ints:

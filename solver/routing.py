@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cached_property
+from itertools import pairwise
 from typing import TypeAlias
 
 import numpy as np
@@ -23,6 +25,13 @@ class Objective(StrEnum):
     MIN_DELAY = "min-delay"
     MIN_MAX_UTILISATION = "min-max-utilisation"
     MAX_CONCURRENT_FLOW = "max-concurrent-flow"
+    MAX_MIN_FAIR = "max-min-fair"
+    MIN_QUEUEING_DELAY = "min-queueing-delay"
+
+    @property
+    def may_carry_less(self) -> bool:
+        """Whether what is carried is a result; the other objectives carry every demand whole."""
+        return self in (Objective.MAX_CONCURRENT_FLOW, Objective.MAX_MIN_FAIR)
 
 
 class Status(StrEnum):
@@ -40,7 +49,52 @@ class PathFlow:
     rate_bps: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False)
+class PathFlows:
+    """Paths of demands as arrays.
+
+    Attributes
+    ----------
+    owners : array of int, shape (paths,)
+        The demand that each path serves, ascending.
+    starts : array of int, shape (paths + 1,)
+        Where the links of each path begin in ``links``.
+    links : array of int
+        Positions in ``fabric.links``, in order from source to target.
+    rates_bps : array of float, shape (paths,)
+    """
+
+    owners: NDArray[np.intp]
+    starts: NDArray[np.intp]
+    links: NDArray[np.intp]
+    rates_bps: NDArray[np.float64]
+
+    def of(self, path: int) -> NDArray[np.intp]:
+        """The links of one path."""
+        return self.links[self.starts[path] : self.starts[path + 1]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Level:
+    """One step of max-min fairness: the demands that can get no more than this.
+
+    Attributes
+    ----------
+    ratio, bound : float
+        Carried over requested of these demands, and what the prices prove that they cannot exceed.
+    prices : array of float, shape (links,)
+        Prices of the cut that is full at this level.
+    demands : array of int
+        The demands that end at this level, and those whose cap does.
+    """
+
+    ratio: float
+    bound: float
+    prices: NDArray[np.float64]
+    demands: NDArray[np.intp]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Certificate:
     """The independent check of a routing, and the prices with which anybody can repeat it.
 
@@ -48,11 +102,14 @@ class Certificate:
     ----------
     value, bound, gap : float
         Objective recomputed from the flows, bound recomputed from the prices, and
-        ``|value - bound| / max(|value|, |bound|)`` (0 where both are 0).
+        ``|value - bound| / max(|value|, |bound|)`` (0 where both are 0). For max-min fairness the least
+        ratio and its bound, and the largest gap of all levels.
     violation : float
         Largest violation of capacity or conservation, relative to the largest demand.
     prices : array of float, shape (links,)
         Dual price of each link, not negative; scaled as the objective's bound wants it.
+    levels : tuple of Level
+        Of max-min fairness, lowest first; empty for other objectives.
     """
 
     objective: Objective
@@ -61,6 +118,7 @@ class Certificate:
     gap: float
     violation: float
     prices: NDArray[np.float64]
+    levels: tuple[Level, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -76,7 +134,7 @@ class Seconds:
         return self.build + self.solve + self.certify
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Routing:
     """Flows on links per destination, with their proof.
 
@@ -90,8 +148,8 @@ class Routing:
         Flow towards each destination on each link of ``fabric.links``, bit/s.
     carried_bps : array, shape (demands,)
         What of each demand is carried, bit/s.
-    single_paths : tuple of Path or None
-        The path of each demand where the routing gives every demand exactly one.
+    path_flows : PathFlows or None
+        The paths, where the method chose paths; `solver.decompose` finds some for any routing.
     max_utilisation_allowed : float
         The share of each capacity that the routing was allowed to use.
     certificate : Certificate or None
@@ -109,9 +167,19 @@ class Routing:
     engine: str
     reason: str
     max_utilisation_allowed: float = 1.0
-    single_paths: tuple[Path, ...] | None = None
+    path_flows: PathFlows | None = None
     certificate: Certificate | None = None
     seconds: Seconds = field(default_factory=Seconds)
+
+    @cached_property
+    def single_paths(self) -> tuple[Path, ...] | None:
+        """The path of each demand, where the routing gives every demand exactly one."""
+        paths = self.path_flows
+        if paths is None or not np.array_equal(paths.owners, np.arange(len(self.demands))):
+            return None
+        ids, starts = self.fabric.link_ids, paths.starts.tolist()
+        named = [ids[link] for link in paths.links.tolist()]
+        return tuple(tuple(named[begin:end]) for begin, end in pairwise(starts))
 
     def loads_bps(self) -> NDArray[np.float64]:
         """Load on each link, shape (links,), bit/s."""

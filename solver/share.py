@@ -8,12 +8,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from solver.backends import Backend
 from solver.demand import Demand
-from solver.network import Network
-from solver.one_path import choose_paths, path_indices
-from solver.routing import Certificate, Objective, Path, Seconds
-from solver.solve import Task, certified, proof_of, solve
+from solver.question import ask
+from solver.routing import Certificate, Objective, Path, Routing
+from solver.single import choose_paths
+from solver.solution import Solution
+from solver.solve import Session, proof_of
+from solver.watch import Watch
 from topologies.access import line_rate_bps
 from topologies.errors import InputError
 from topologies.fabric import Fabric
@@ -69,7 +70,7 @@ def plan_pairs(
     *,
     max_utilisation: float = 0.95,
     objective: Objective = Objective.MIN_DELAY,
-    backend: Backend = Backend.HIGHS,
+    engine: str = "auto",
     time_limit_s: float | None = None,
     seed: int = 0,
 ) -> PairPlan:
@@ -88,8 +89,10 @@ def plan_pairs(
         Share of each capacity that may be used.
     objective : Objective
         Of the fractional routing at the share.
+    engine : str
+        As for `solver.solve.solve`.
     time_limit_s : float or None
-        For each linear program stage.
+        For each of the two split routings.
     seed : int
         Of the search for single paths.
 
@@ -108,24 +111,25 @@ def plan_pairs(
     if not 0 < max_utilisation <= 1:
         raise InputError(f"max_utilisation is {max_utilisation}; it must be above 0 and at most 1")
     wanted = tuple(Demand(source, target, line_rate_bps(fabric, source, target)) for source, target in pairs)
-    network = Network.build(fabric, wanted)
-    task = Task(fabric, network, max_utilisation, backend, time_limit_s, begun)
-    task.refuse_unreachable()
-    widest = certified(task, task.largest_share(), Objective.MAX_CONCURRENT_FLOW, Seconds())
+    session = Session(fabric)
+
+    def split(demands: Sequence[Demand], objective: Objective) -> Routing:
+        return session.solve(
+            demands, objective, max_utilisation=max_utilisation, engine=engine, time_limit_s=time_limit_s, seed=seed
+        )
+
+    widest = split(wanted, Objective.MAX_CONCURRENT_FLOW)
     largest = proof_of(widest).value
     share = min(1.0, largest * (1 - _MARGIN))
-    if objective is Objective.MAX_CONCURRENT_FLOW:
-        routing = widest
-    else:
-        asked = tuple(replace(demand, rate_bps=demand.rate_bps * share) for demand in wanted)
-        routing = solve(
-            fabric, asked, objective, max_utilisation=max_utilisation, backend=backend, time_limit_s=time_limit_s
-        )
-    rates = np.array([demand.rate_bps for demand in wanted]) * share
-    choice, least = choose_paths(
-        network, rates, task.delays_or_hops(), path_indices(routing), max_utilisation * share / largest,
-        backend=backend, seed=seed,
+    asked = tuple(replace(demand, rate_bps=demand.rate_bps * share) for demand in wanted)
+    routing = widest if objective is Objective.MAX_CONCURRENT_FLOW else split(asked, objective)
+    rates = np.array([demand.rate_bps for demand in asked])
+    question = ask(
+        fabric, asked, Objective.MIN_MAX_UTILISATION, max_utilisation=max_utilisation, allowed=None, gap=0.01,
+        seed=seed, watch=Watch(),
     )  # fmt: skip
+    found = Solution(routing.flow_bps, routing.carried_bps, proof_of(routing).prices, routing.engine, routing.reason)
+    choice, least = choose_paths(question, found, max_utilisation * share / largest)
     gap = 1 - least / choice.worst
     if gap <= 1e-6:
         verdict = "the worst link is as good as it can be"
@@ -142,7 +146,7 @@ def plan_pairs(
         proof_of(widest),
         choice.worst,
         least,
-        f"{backend}, {choice.method}",
+        f"{routing.engine}, {choice.method}",
         f"{100 * share:.4g} % of line rate for each pair: {widest.reason}; single paths: {verdict}",
         time.perf_counter() - begun,
     )

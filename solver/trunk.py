@@ -114,7 +114,7 @@ def reduce(whole: Instance) -> Trunk:
         target_vertices=number[target_vertices],
         rows=pairs // whole.vertices,
         origins=number[pairs % whole.vertices],
-        rates_bps=np.bincount(demand_of, weights=whole.rates_bps[crossing], minlength=len(pairs)),
+        rates_bps=np.bincount(demand_of, weights=whole.rates_bps[crossing], minlength=len(pairs)).astype(np.float64),
     )
     of = np.full(len(whole.rates_bps), -1, dtype=np.intp)
     of[crossing] = demand_of

@@ -1,245 +1,150 @@
-"""Linear programs with one flow per destination, handed to HiGHS as matrices that grow as needed.
-
-Demands that share a destination are one flow: exact for linear objectives, and smaller by the number of
-sources. Each program starts on few links per destination (shortest paths) and takes in those that the
-prices ask for, until the prices prove that no other link can help. So programs of wide-area graphs stay at
-half their columns, and every round has a feasible routing, a bound and a gap.
-"""
+"""The engine for graphs without symmetry: growing linear programs, one optimum after the other."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from solver.engines.program import FROM, SLOPES, Found, Program
+from solver.cuts import narrowest
+from solver.engines.fairness import Shares, common_share, fair_rates
+from solver.engines.growth import (
+    Mask,
+    Solved,
+    least_delay,
+    least_queueing,
+    least_utilisation,
+    least_utilisation_at_delay,
+    share_beside,
+    shortest_arcs,
+)
+from solver.engines.program import Program, arc_columns, arc_flow
 from solver.errors import SolverError
-from solver.instance import Floats, Instance
-from solver.linear import OutOfTime
+from solver.instance import Answer, Floats, Instance
+from solver.polish import polished
 from solver.watch import Watch
 
-EXACT = 1e-9
-"""Relative gap at which a program counts as solved."""
-_HOP = 1e-7
-"""Weight of a hop beside the mean delay: among equal delays fewer hops win."""
-_TIE = 1e-9
-"""Paths whose weights differ by less, in mean weights, are equal."""
-_ROUNDS = 1_000
-_CONGESTION = ((2, 1.0), (8, 10.0))
-"""Powers of the load, and their weight beside the mean delay, by which links are added: 2 to 4 rounds, not 12 to 15."""
-
-Mask = NDArray[np.bool_]
-"""Shape (targets, links): which link may carry what."""
+_FIT = 1e-9
+"""Relative excess that arithmetic explains."""
+_MARGIN = 1e-10
+"""Added to an optimum before it bounds the next program, so that this one stays feasible in floating point."""
 
 
-@dataclass(frozen=True, eq=False)
-class Solved:
-    """What a growing program ended with.
+@dataclass
+class Aggregated:
+    """Engine ``aggregated``: one flow per destination, handed to HiGHS as a matrix.
 
     Attributes
     ----------
-    found : Found
-        Flow and value of the last program.
-    bound : float
-        What no routing can better.
-    prices : array, shape (links,)
-        What proves the bound.
-    arcs : array of bool, shape (targets, links)
-        What the program had grown to: a good start for a question that differs a little.
+    groups : sequence of array of bool, shape (vertices,)
+        Sets whose cuts may prove a share at once, such as pods.
+    arcs : array of bool, shape (targets, links), or None
+        What to start with, beside shortest paths; after a question, what it had grown to.
     """
 
-    found: Found
-    bound: float
-    prices: Floats
-    arcs: Mask
+    groups: Sequence[NDArray[np.bool_]] = ()
+    arcs: Mask | None = None
+    name: str = field(default="aggregated", init=False)
 
+    def least_delay(self, instance: Instance, watch: Watch) -> Answer | None:
+        """The least total delay within what is allowed, then the least maximum utilisation."""
+        short = self._on_shortest(instance, watch)
+        if short is not None:
+            return short
+        solved = least_delay(instance, instance.allowed_bps, watch, arcs=self._start(instance))
+        if solved is None:
+            return None
+        self.arcs = solved.arcs
+        flow = least_utilisation_at_delay(instance, instance.allowed_bps, solved.prices, solved.value, watch)
+        reason = "some demands leave their shortest paths for lack of capacity"
+        return Answer(polished(instance, solved.flow_bps if flow is None else flow), 1.0, solved.prices, reason)
 
-def least_utilisation(
-    instance: Instance,
-    limits_bps: Floats,
-    watch: Watch,
-    *,
-    floor: float = 0.0,
-    goal: float = 0.0,
-    arcs: Mask | None = None,
-    known: tuple[float, Floats] | None = None,
-) -> Solved:
-    """All demands with the least ``max_e load_e / limit_e``.
+    def least_utilisation(self, instance: Instance, watch: Watch, floor: float = 0.0) -> Answer:
+        """The least maximum utilisation, then the least total delay.
 
-    Parameters
-    ----------
-    limits_bps : array, shape (links,)
-    floor : float
-        Reached in any case, elsewhere: going below it is no use.
-    goal : float
-        Where the caller is content.
-    arcs : array of bool or None
-        To start with, beside shortest paths.
-    known : tuple of float and array, or None
-        A bound and its prices that hold without any program, from a cut.
-
-    Raises
-    ------
-    OutOfTime
-        Before there was any routing.
-    """
-    bound, prices = known if known is not None else (0.0, np.zeros(instance.links))
-    rates, rows, origins = instance.rates_bps, instance.rows, instance.origins
-
-    def prove(y: Floats) -> float:
-        total = float(limits_bps @ y)
-        return float(rates @ instance.distances(y)[rows, origins]) / total if total > 0 else 0.0
-
-    delays = instance.delays_s / (float(instance.delays_s.mean()) or 1.0)
-
-    def ask(found: Found) -> list[Floats]:
-        # Where prices are 0 delay decides, so that what is added is worth having. Prices name the links that
-        # are full now; those that would be next are known by their loads, which saves rounds.
-        scale = float(found.prices.mean()) or 1.0
-        used = np.asarray(found.flow_bps.sum(axis=0)).ravel() / limits_bps / found.value
-        return [
-            found.prices / scale + 1e-3 * delays,
-            *(weight * used**power + 1e-3 * delays for power, weight in _CONGESTION),
-        ]
-
-    return _grow(
-        instance, watch, lambda program: program.least_utilisation(limits_bps, floor), prove, ask,
-        arcs=arcs, best=(bound, prices), content=max(floor, goal), phase="least utilisation",
-    )  # fmt: skip
-
-
-def least_delay(instance: Instance, limits_bps: Floats, watch: Watch, *, arcs: Mask | None = None) -> Solved | None:
-    """All demands within limits with the least ``sum_e delay_e load_e``; None where they do not fit."""
-    delays = instance.delays_s
-
-    def prove(y: Floats) -> float:
-        lengths = float(instance.rates_bps @ instance.distances(delays + y)[instance.rows, instance.origins])
-        return lengths - float(limits_bps @ y)
-
-    arcs = _enough(instance, limits_bps, watch, arcs)
-    if arcs is None:
-        return None
-    return _grow(
-        instance, watch, lambda program: program.least_delay(limits_bps), prove, lambda found: [delays + found.prices],
-        arcs=arcs, best=(0.0, np.zeros(instance.links)), content=-np.inf, phase="least delay",
-    )  # fmt: skip
-
-
-def least_queueing(instance: Instance, limits_bps: Floats, watch: Watch, *, arcs: Mask | None = None) -> Solved | None:
-    """All demands within limits with the least piecewise linear queueing cost; None where they do not fit.
-
-    References
-    ----------
-    Fortz and Thorup, "Internet traffic engineering by optimizing OSPF weights", INFOCOM 2000, section II.
-    """
-
-    def prove(y: Floats) -> float:
-        lengths = float(instance.rates_bps @ instance.distances(y)[instance.rows, instance.origins])
-        most = limits_bps / instance.capacities_bps
-        ends = np.minimum(np.append(FROM[1:], 1.0)[:, None], most[None, :])
-        cost = np.cumsum(SLOPES[:, None] * np.maximum(ends - np.minimum(FROM[:, None], most), 0.0), axis=0)
-        return lengths - float(np.maximum(ends * (y * instance.capacities_bps) - cost, 0.0).max(axis=0).sum())
-
-    arcs = _enough(instance, limits_bps, watch, arcs)
-    if arcs is None:
-        return None
-    return _grow(
-        instance, watch, lambda program: program.least_queueing(limits_bps), prove, lambda found: [found.prices / (found.prices.mean() or 1.0)],
-        arcs=arcs, best=(0.0, np.zeros(instance.links)), content=-np.inf, phase="least queueing",
-    )  # fmt: skip
-
-
-def least_utilisation_at_delay(instance: Instance, limits_bps: Floats, prices: Floats, value: float) -> Found | None:
-    """The least maximum utilisation among the routings of least delay; None where rounding hides these.
-
-    Complementary slackness describes them: flow only on links that are shortest under delay plus price,
-    and priced links full.
-    """
-    weights = instance.delays_s + prices
-    scale = float(weights.mean()) or 1.0
-    arcs = on_shortest_paths(instance, weights, 1e-7 * scale)
-    full = (prices > 1e-7 * scale) & arcs.any(axis=0)
-    found = Program(instance, arcs).least_utilisation(limits_bps, full=full)
-    if found is None or found.value > 1 + 1e-7:
-        return None
-    delay = float(found.flow_bps.sum(axis=0) @ instance.delays_s)
-    return found if delay <= value * (1 + 1e-7) else None
-
-
-def shortest_arcs(instance: Instance) -> Mask:
-    """The links on delay-shortest paths of the demands; among equals those of fewer hops."""
-    scale = float(instance.delays_s.mean()) or 1.0
-    return on_shortest_paths(instance, instance.delays_s + _HOP * scale, 1e-10 * scale)
-
-
-def on_shortest_paths(instance: Instance, weights: Floats, slack: float) -> Mask:
-    """The links on paths of the demands whose every link is shortest up to a slack, shape (targets, links)."""
-    away = instance.distances(weights)
-    ahead = away[:, instance.heads]
-    with np.errstate(invalid="ignore"):
-        tight = np.isfinite(ahead) & (weights + ahead <= away[:, instance.tails] + slack)
-    tight &= instance.tails[None, :] != instance.target_vertices[:, None]
-    reached = np.zeros((instance.targets, instance.vertices), dtype=bool)
-    reached[instance.rows, instance.origins] = True
-    order = np.argsort(instance.heads, kind="stable")
-    entered, begins = np.unique(instance.heads[order], return_index=True)
-    while True:
-        through = tight & reached[:, instance.tails]
-        before = np.count_nonzero(reached)
-        reached[:, entered] |= np.logical_or.reduceat(through[:, order], begins, axis=1)
-        if np.count_nonzero(reached) == before:
-            return through
-
-
-def _enough(instance: Instance, limits_bps: Floats, watch: Watch, arcs: Mask | None) -> Mask | None:
-    """Links on which all demands fit; None where there are none such."""
-    arcs = shortest_arcs(instance) if arcs is None else arcs
-    solved = least_utilisation(instance, limits_bps, watch, goal=1.0, arcs=arcs)
-    return solved.arcs if solved.found.value <= 1 + EXACT else None
-
-
-def _grow(
-    instance: Instance,
-    watch: Watch,
-    run: Callable[[Program], Found | None],
-    prove: Callable[[Floats], float],
-    ask: Callable[[Found], list[Floats]],
-    *,
-    arcs: Mask | None,
-    best: tuple[float, Floats],
-    content: float,
-    phase: str,
-) -> Solved:
-    bound, prices = best
-    usable = shortest_arcs(instance) if arcs is None else arcs.copy()
-    solved: Solved | None = None
-    for _ in range(_ROUNDS):
-        try:
-            found = run(Program(instance, usable, watch))
-        except OutOfTime:
-            if solved is None:
-                raise
-            return solved
-        if found is None:
+        Parameters
+        ----------
+        floor : float
+            Reached in any case, on links that are not in the instance.
+        """
+        solved = self._utilisation(instance, instance.capacities_bps, watch, floor)
+        if not solved.exact:
+            return Answer(polished(instance, solved.flow_bps), 1.0, solved.prices, "stopped at the time limit")
+        limits = instance.capacities_bps * (max(solved.value, floor) * (1 + _MARGIN))
+        arcs = shortest_arcs(instance) | (solved.flow_bps.toarray() > 0)
+        rest = least_delay(instance, limits, watch, arcs=arcs, fits=True)
+        if rest is None:
             raise SolverError("HiGHS calls a program infeasible that has a solution; use another engine")
-        proven = prove(found.prices)
-        if proven > bound or solved is None and not prices.any():
-            bound, prices = max(proven, bound), found.prices
-        solved = Solved(found, bound, prices, usable)
-        watch.tell(phase, found.value, bound)
-        if found.value <= content * (1 + EXACT) or found.value - bound <= EXACT * abs(found.value):
-            return solved
-        more = np.zeros_like(usable)
-        for weights in ask(found):
-            more |= on_shortest_paths(instance, weights, _TIE * float(weights.mean()))
-        if not (more & ~usable).any():
-            # The rest of the gap is HiGHS' tolerance.
-            return solved
-        usable = usable | more
-    return solved if solved is not None else _never()
+        reason = "the prices prove that no other link helps"
+        return Answer(polished(instance, rest.flow_bps), 1.0, solved.prices, reason)
 
+    def largest_share(self, instance: Instance, watch: Watch) -> Answer:
+        """The largest share of every demand: the reciprocal of the least utilisation of what is allowed."""
+        solved = self._utilisation(instance, instance.allowed_bps, watch, 0.0)
+        share = 1 / solved.value
+        reason = "the prices prove that no other link helps" if solved.exact else "stopped at the time limit"
+        return Answer(polished(instance, solved.flow_bps) * share, share, solved.prices, reason)
 
-def _never() -> Solved:
-    raise SolverError("the program kept growing; report it")
+    def least_queueing(self, instance: Instance, watch: Watch) -> Answer | None:
+        """The least piecewise linear queueing cost within what is allowed."""
+        solved = least_queueing(instance, instance.allowed_bps, watch, arcs=self._start(instance))
+        if solved is None:
+            return None
+        self.arcs = solved.arcs
+        return Answer(polished(instance, solved.flow_bps), 1.0, solved.prices, "least piecewise linear queueing cost")
+
+    def shares(self, instance: Instance, caps_bps: Floats, watch: Watch, *, fair: bool) -> tuple[Shares, Answer]:
+        """Common or max-min fair shares under caps, then the least total delay at these.
+
+        Parameters
+        ----------
+        caps_bps : array, shape (demands,)
+
+        Returns
+        -------
+        tuple of Shares and Answer
+            The answer's flow carries the shares, whole.
+        """
+        arcs = self._start(instance)
+
+        def share(open_bps: Floats, given_bps: Floats, most: float) -> tuple[float, Floats]:
+            nonlocal arcs
+            solved = share_beside(instance, instance.allowed_bps, open_bps, given_bps, most, watch, arcs=arcs)
+            arcs = solved.arcs
+            return -solved.value, solved.prices
+
+        def distances(weights: Floats) -> Floats:
+            away: Floats = instance.distances(weights)[instance.rows, instance.origins]
+            return away
+
+        found = (
+            fair_rates(instance, caps_bps, share, distances, watch) if fair else common_share(instance, caps_bps, share)
+        )
+        self.arcs = arcs
+        carried = replace(instance, rates_bps=found.carried_bps)
+        rest = least_delay(carried, instance.allowed_bps * (1 + _MARGIN), watch, arcs=arcs, fits=True)
+        if rest is None:
+            raise SolverError("HiGHS calls a program infeasible that has a solution; use another engine")
+        return found, Answer(polished(carried, rest.flow_bps), 1.0, found.prices, "then the least delay at these rates")
+
+    def _on_shortest(self, instance: Instance, watch: Watch) -> Answer | None:
+        arcs = shortest_arcs(instance)
+        found = Program(instance, arc_columns(instance, arcs), watch).least_utilisation(instance.allowed_bps)
+        if found is None or found.value > 1 + _FIT:
+            return None
+        flow = polished(instance, arc_flow(instance, arcs, found.rates_bps))
+        return Answer(flow, 1.0, np.zeros(instance.links), "all demands fit on their shortest paths")
+
+    def _utilisation(self, instance: Instance, limits_bps: Floats, watch: Watch, floor: float) -> Solved:
+        cut = narrowest(instance, limits_bps, groups=self.groups)
+        known = None if cut is None else (1 / cut.share, cut.prices(instance.links))
+        solved = least_utilisation(
+            instance, limits_bps, watch, floor=floor, arcs=self._start(instance), known=known
+        )  # fmt: skip
+        self.arcs = solved.arcs
+        return solved
+
+    def _start(self, instance: Instance) -> Mask | None:
+        return None if self.arcs is None else self.arcs | shortest_arcs(instance)

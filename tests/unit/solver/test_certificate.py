@@ -1,5 +1,7 @@
 """The independent check refuses what is wrong, whatever computed it."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import assume, given, settings
@@ -7,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.sparse import csr_array
 
 from solver.baselines import ecmp
-from solver.certificate import certify
+from solver.certificate import Claim, certify
 from solver.demand import Demand
 from solver.errors import CertificateError
 from solver.routing import Objective
@@ -22,15 +24,11 @@ DEMANDS = (Demand("h1", "h16", 6e6), Demand("h2", "h15", 6e6), Demand("h1", "h3"
 
 def check(routing, **changed):
     """Certify a routing again, with something about it changed."""
-    claim = {
-        "targets": routing.targets,
-        "flow_bps": routing.flow_bps,
-        "carried_bps": routing.carried_bps,
-        "prices": routing.certificate.prices,
-        "objective": routing.certificate.objective,
-        "single_paths": routing.single_paths,
-    } | changed
-    return certify(routing.fabric, routing.demands, **claim)
+    outer = {key: changed.pop(key) for key in ("max_utilisation", "allowed") if key in changed}
+    proof = routing.certificate
+    levels = tuple(level.prices for level in proof.levels if level.prices.any())
+    claim = Claim(routing.targets, routing.flow_bps, routing.carried_bps, proof.prices, routing.path_flows, levels)
+    return certify(routing.fabric, routing.demands, replace(claim, **changed), objective=proof.objective, **outer)
 
 
 @pytest.mark.parametrize("objective", list(Objective))

@@ -1,0 +1,151 @@
+"""Which engine answers a question, by its structure, and why."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Protocol
+
+import numpy as np
+
+from solver.backends import HIGHS
+from solver.engines.aggregated import Aggregated
+from solver.engines.growth import Mask
+from solver.engines.reference import Reference
+from solver.instance import Answer, Instance
+from solver.question import Question
+from solver.routing import Objective
+from solver.watch import Watch
+from topologies.errors import InputError
+from topologies.fabric import LinkId, NodeKind
+
+_SMALL = 3_000
+"""(destination, link) pairs on shortest paths up to which a linear program takes less than any analysis."""
+_LARGE = 200_000
+"""The same, from which a linear program takes minutes."""
+
+
+class Engine(StrEnum):
+    """What may compute a routing."""
+
+    AUTO = "auto"
+    PULP = "pulp"
+    AGGREGATED = "aggregated"
+    SYMMETRY = "symmetry"
+    COLOURING = "colouring"
+    POTENTIAL = "potential"
+    PATHS = "paths"
+
+
+class Method(Protocol):
+    """An engine for demands that may split; ``None`` says that the demands do not fit."""
+
+    def least_delay(self, instance: Instance, watch: Watch) -> Answer | None: ...
+
+    def least_utilisation(self, instance: Instance, watch: Watch, floor: float = 0.0) -> Answer: ...
+
+    def largest_share(self, instance: Instance, watch: Watch) -> Answer: ...
+
+    def least_queueing(self, instance: Instance, watch: Watch) -> Answer | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Pick:
+    """The engine chosen, its name in results, and why."""
+
+    method: Method
+    name: str
+    reason: str
+    approximate: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSpec:
+    """The engine asked for, and for PuLP the solver: ``auto``, ``symmetry``, ``pulp:cbc``."""
+
+    engine: Engine = Engine.AUTO
+    solver: str = HIGHS
+
+    @classmethod
+    def parse(cls, text: str) -> EngineSpec:
+        """Read ``ENGINE`` or ``pulp:SOLVER``.
+
+        Raises
+        ------
+        InputError
+            No such engine.
+        """
+        name, colon, solver = text.partition(":")
+        if name not in set(Engine) or (colon and (name != Engine.PULP or not solver)):
+            raise InputError(f"there is no engine {text!r}; take one of {', '.join(Engine)}, or pulp:SOLVER")
+        return cls(Engine(name), solver or HIGHS)
+
+    def __str__(self) -> str:
+        return f"{self.engine}:{self.solver}" if self.engine is Engine.PULP else str(self.engine)
+
+
+@dataclass(eq=False)
+class Memory:
+    """What a question leaves for the next one on the same fabric, or on one that lost or won something.
+
+    Which links were worth having for each destination is remembered by name, and so survives changes.
+    """
+
+    used: dict[Objective, dict[str, frozenset[LinkId]]] = field(default_factory=dict)
+
+    def keep(self, question: Question, method: Method) -> None:
+        """Remember what an engine had grown to."""
+        arcs = getattr(method, "arcs", None)
+        if arcs is None:
+            return
+        ids = [question.fabric.link_ids[link] for link in question.trunk.links.tolist()]
+        self.used[question.objective] = {
+            name: frozenset(ids[link] for link in np.flatnonzero(row).tolist())
+            for name, row in zip(_target_names(question), arcs, strict=True)
+        }
+
+    def recall(self, question: Question) -> Mask | None:
+        """What earlier answers had grown to, in the numbers of this question."""
+        used = self.used.get(question.objective)
+        if used is None:
+            return None
+        ids = [question.fabric.link_ids[link] for link in question.trunk.links.tolist()]
+        nothing: frozenset[LinkId] = frozenset()
+        return np.array(
+            [[link in used.get(name, nothing) for link in ids] for name in _target_names(question)], dtype=bool
+        ).reshape(question.trunk.instance.targets, len(ids))
+
+
+def _target_names(question: Question) -> list[str]:
+    """The node of each destination of the trunk."""
+    trunk = question.trunk
+    at = np.empty(trunk.instance.vertices, dtype=np.intp)
+    goals = np.where(
+        trunk.down >= 0, question.instance.tails[trunk.down], question.instance.target_vertices[question.instance.rows]
+    )
+    crossing = trunk.demand_of >= 0
+    at[trunk.instance.target_vertices[trunk.instance.rows[trunk.demand_of[crossing]]]] = goals[crossing]
+    nodes = question.fabric.nodes
+    hosts = [number for number, node in enumerate(nodes) if node.kind is NodeKind.HOST]
+    every = [*range(len(nodes)), *hosts]
+    return [nodes[every[vertex]].id for vertex in at[trunk.instance.target_vertices].tolist()]
+
+
+def pick(question: Question, spec: EngineSpec, memory: Memory | None) -> Pick:
+    """Choose an engine for demands that may split.
+
+    Raises
+    ------
+    InputError
+        The engine asked for does not answer such questions.
+    """
+    forced = "asked for"
+    if spec.engine is Engine.PULP:
+        return Pick(Reference(spec.solver), str(spec), forced)
+    if spec.engine in (Engine.COLOURING, Engine.PATHS):
+        raise InputError(f"the engine {spec} answers other questions: colouring single paths, paths candidate paths")
+    arcs = memory.recall(question) if memory is not None else None
+    grown = Aggregated(question.groups, arcs)
+    if spec.engine is Engine.AGGREGATED:
+        return Pick(grown, str(spec), forced)
+    return Pick(grown, str(Engine.AGGREGATED), "no symmetry to use")

@@ -1,0 +1,226 @@
+"""The best routing when demands may split: an engine's answer for the trunk, made one for the whole fabric."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy.sparse import csr_array
+
+from solver.choice import Engine, EngineSpec, Memory, Pick, pick
+from solver.engines.aggregated import Aggregated
+from solver.engines.fairness import common_share, fair_rates
+from solver.engines.paths import least_over_paths
+from solver.engines.reference import Reference
+from solver.errors import SolverError
+from solver.instance import Answer, Floats, Flow, Instance, loads_of
+from solver.jam import infeasibility
+from solver.permitted import permitted_paths
+from solver.polish import polished
+from solver.proof import QUEUEING_FROM, QUEUEING_SLOPES
+from solver.question import Question
+from solver.routing import Objective
+from solver.solution import Solution
+from topologies.errors import InputError
+
+_FIT = 1e-9
+"""Relative excess that arithmetic explains."""
+_LOOSE = 1e-7
+"""The same, of solvers that hand their answers over as text."""
+
+
+def fractional(question: Question, spec: EngineSpec, memory: Memory | None = None) -> Solution:
+    """Answer a question whose demands may split.
+
+    Parameters
+    ----------
+    memory : Memory or None
+        What earlier questions on the same fabric left for warm starts.
+
+    Raises
+    ------
+    Infeasible
+        A demand has no path, or all do not fit at once and all must.
+    SolverError
+        The engine failed.
+    """
+    if question.allowed is not None:
+        return _over_paths(question, spec)
+    question.refuse_unreachable()
+    if question.objective is Objective.MAX_MIN_FAIR or (
+        question.objective is Objective.MAX_CONCURRENT_FLOW and np.isfinite(question.caps_bps).any()
+    ):
+        return _shares(question, spec)
+    frame = _Frame.whole(question) if spec.engine is Engine.PULP else _Frame.trunk(question)
+    if not frame.instance.targets:
+        flow = csr_array((0, frame.instance.links), dtype=np.float64)
+        idle = Answer(flow, 1.0, np.zeros(frame.instance.links), "no demand leaves its switch")
+        chosen = Pick(_Idle(idle), "none", "nothing to decide")
+    else:
+        chosen = pick(question, spec, memory)
+    if question.objective is Objective.MIN_DELAY:
+        solution = _all_carried(question, frame, chosen, chosen.method.least_delay(frame.instance, question.watch))
+    elif question.objective is Objective.MIN_QUEUEING_DELAY:
+        queued = chosen.method.least_queueing(frame.instance, question.watch)
+        solution = _all_carried(question, frame, chosen, queued)
+        solution = replace(solution, prices=solution.prices + frame.marginal_costs())
+    elif question.objective is Objective.MIN_MAX_UTILISATION:
+        solution = _least_utilisation(question, frame, chosen)
+    else:
+        solution = _largest_share(question, frame, chosen)
+    if memory is not None and spec.engine is not Engine.PULP:
+        memory.keep(question, chosen.method)
+    return solution
+
+
+@dataclass(frozen=True, eq=False)
+class _Frame:
+    """Where an engine works: the trunk, or for the reference the fabric as it is."""
+
+    question: Question
+    instance: Instance
+    access_bps: Floats
+    is_trunk: bool
+
+    @classmethod
+    def trunk(cls, question: Question) -> _Frame:
+        return cls(question, question.trunk.instance, question.trunk.access_loads_bps(), True)
+
+    @classmethod
+    def whole(cls, question: Question) -> _Frame:
+        return cls(question, question.instance, np.zeros(question.instance.links), False)
+
+    def lift(self, flow: Flow) -> Flow:
+        return self.question.trunk.lift(flow) if self.is_trunk else flow
+
+    def prices(self, prices: Floats) -> Floats:
+        return self.question.trunk.lift_prices(prices) if self.is_trunk else prices
+
+    def fullest(self, limits_bps: Floats) -> tuple[float, Floats]:
+        """The utilisation of the fullest access link, and the prices that prove it."""
+        used = self.access_bps / limits_bps
+        prices = np.zeros(len(used))
+        if not used.any():
+            return 0.0, prices
+        worst = int(np.argmax(used))
+        prices[worst] = 1.0
+        return float(used[worst]), prices
+
+    def marginal_costs(self) -> Floats:
+        """What the next bit/s costs on access links, whose loads are given; 0 elsewhere."""
+        capacities = self.question.instance.capacities_bps
+        segment = np.searchsorted(QUEUEING_FROM, self.access_bps / capacities, side="right") - 1
+        return np.where(self.access_bps > 0, QUEUEING_SLOPES[segment] / capacities, 0.0)
+
+
+@dataclass(frozen=True, eq=False)
+class _Idle:
+    """The engine of a question in which nothing is to be decided."""
+
+    answer: Answer
+
+    def least_delay(self, *_: object) -> Answer:
+        return self.answer
+
+    def least_utilisation(self, *_: object) -> Answer:
+        return self.answer
+
+    def largest_share(self, *_: object) -> Answer:
+        return replace(self.answer, share=np.inf)
+
+    def least_queueing(self, *_: object) -> Answer:
+        return self.answer
+
+
+def _all_carried(question: Question, frame: _Frame, chosen: Pick, answer: Answer | None) -> Solution:
+    if frame.fullest(question.instance.allowed_bps)[0] > 1 + _FIT:
+        raise infeasibility(question, None)
+    if answer is None:
+        trunk = question.trunk.instance
+        raise infeasibility(question, Aggregated(question.groups).largest_share(trunk, question.watch).prices)
+    return _solution(question, frame, chosen, answer, 1.0, frame.prices(answer.prices))
+
+
+def _least_utilisation(question: Question, frame: _Frame, chosen: Pick) -> Solution:
+    capacities = question.instance.capacities_bps
+    floor, prices = frame.fullest(capacities)
+    answer = chosen.method.least_utilisation(frame.instance, question.watch, floor)
+    loads = loads_of(answer.flow_bps)
+    value = float((loads / frame.instance.capacities_bps).max(initial=0.0))
+    if value > floor * (1 + _FIT):
+        prices = frame.prices(answer.prices)
+    if max(value, floor) > question.max_utilisation * (1 + _LOOSE):
+        raise infeasibility(question, answer.prices if frame.is_trunk else None)
+    return _solution(question, frame, chosen, answer, 1.0, prices)
+
+
+def _largest_share(question: Question, frame: _Frame, chosen: Pick) -> Solution:
+    fullest, prices = frame.fullest(question.instance.allowed_bps)
+    answer = chosen.method.largest_share(frame.instance, question.watch)
+    share = answer.share
+    if fullest * share > 1:
+        share = 1 / fullest
+    else:
+        prices = frame.prices(answer.prices)
+    return _solution(question, frame, chosen, answer, share, prices)
+
+
+def _solution(
+    question: Question, frame: _Frame, chosen: Pick, answer: Answer, share: float, prices: Floats
+) -> Solution:
+    flow = frame.lift(answer.flow_bps)
+    carried = question.instance.rates_bps * share
+    if share != 1.0:
+        flow = flow * (share if frame.is_trunk else share / answer.share)
+    return Solution(
+        flow, carried, prices, chosen.name, f"{chosen.reason}: {answer.reason}", approximate=chosen.approximate
+    )
+
+
+def _shares(question: Question, spec: EngineSpec) -> Solution:
+    """Shares under caps: over all links, since a cable of a host may be the cut that is full."""
+    whole, watch, fair = question.instance, question.watch, question.objective is Objective.MAX_MIN_FAIR
+    what = "max-min fair levels" if fair else "a common share up to the caps"
+    if spec.engine is Engine.PULP:
+        reference = Reference(spec.solver)
+
+        def share(open_bps: Floats, given_bps: Floats, most: float) -> tuple[float, Floats]:
+            value, _, prices = reference.share_beside(whole, watch, open_bps, given_bps, most)
+            return value, prices
+
+        def distances(weights: Floats) -> Floats:
+            away: Floats = whole.distances(weights)[whole.rows, whole.origins]
+            return away
+
+        caps = question.caps_bps
+        found = fair_rates(whole, caps, share, distances, watch) if fair else common_share(whole, caps, share)
+        carried = replace(whole, rates_bps=found.carried_bps, allowed_bps=whole.allowed_bps * (1 + _FIT))
+        answer = reference.least_delay(carried, watch)
+        if answer is None:
+            raise SolverError(f"{spec.solver} calls a program infeasible that has a solution; use another solver")
+        flow = polished(carried, answer.flow_bps)
+    elif spec.engine in (Engine.AUTO, Engine.AGGREGATED):
+        engine = Aggregated()
+        found, answer = engine.shares(whole, question.caps_bps, watch, fair=fair)
+        flow = answer.flow_bps
+    else:
+        raise InputError(f"the engine {spec} does not do {what}; take auto, aggregated or pulp")
+    name = str(spec) if spec.engine is Engine.PULP else str(Engine.AGGREGATED)
+    over = float((loads_of(flow) / whole.allowed_bps).max(initial=0.0))
+    shrink = min(1.0, 1 / over) if over else 1.0
+    return Solution(
+        flow * shrink, found.carried_bps * shrink, found.prices, name,
+        f"{what}, one linear program a level, {answer.reason}", level_prices=found.level_prices,
+    )  # fmt: skip
+
+
+def _over_paths(question: Question, spec: EngineSpec) -> Solution:
+    if spec.engine not in (Engine.AUTO, Engine.PATHS):
+        raise InputError(f"the engine {spec} knows no candidate paths; take auto or paths")
+    choice = permitted_paths(question)
+    solution = least_over_paths(question.instance, choice, question.objective, question.caps_bps, question.watch)
+    if solution is not None:
+        loads = loads_of(solution.flow_bps)
+        if np.all(loads <= question.instance.allowed_bps * (1 + _LOOSE)):
+            return solution
+    raise infeasibility(question, None)
