@@ -9,15 +9,14 @@ the potential falls. The prices prove a bound, whatever found them, and get stee
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 from scipy.sparse import csr_array
 
 from solver.engines.trees import Trees
 from solver.errors import SolverError
-from solver.instance import Answer, Floats, Flow, Instance, Ints
-from solver.polish import polished
+from solver.instance import Answer, Floats, Instance, Ints, loads_of
+from solver.polish import polished, without_cycles
 from solver.watch import Watch
 
 _BATCH = 16
@@ -83,7 +82,7 @@ def largest_share(
         raise SolverError("there are no demands to carry; name at least one")
     search = _Search(instance, seed)
     stale = 0
-    while not search.close(gap) and search.share < enough and stale < _PATIENCE and not watch.expired():
+    while search.gap > gap and search.share < enough and stale < _PATIENCE and not watch.expired():
         narrowest = search.gap
         search.step(gap, watch)
         watch.tell("potential", search.share, search.bound)
@@ -122,9 +121,6 @@ class _Search:
     def gap(self) -> float:
         return 1 - self.share / self.bound
 
-    def close(self, gap: float) -> bool:
-        return self.gap <= gap
-
     def step(self, gap: float, watch: Watch) -> None:
         """Let every destination move once; then take stock."""
         self._passes += 1
@@ -155,9 +151,9 @@ class _Search:
     def answer(self) -> Answer:
         """The best routing, made exact, and the best prices."""
         instance = self._instance
-        flow = polished(instance, csr_array(self._best))
-        loads = np.asarray(flow.sum(axis=0), dtype=np.float64).ravel()
-        share = 1 / float((loads / instance.allowed_bps).max())
+        # Rings go first: beside their flow, what leads on to the destination may pass for dust.
+        flow = polished(instance, without_cycles(instance, csr_array(self._best)))
+        share = 1 / float((loads_of(flow) / instance.allowed_bps).max())
         return Answer(share * flow, share, self._prices, f"potential method, {self._passes} passes")
 
     def _fullest(self) -> float:
@@ -166,7 +162,8 @@ class _Search:
     def _priced(self) -> Floats:
         """The slope of the potential for each link, shape (links,), per bit/s; the fullest counts 1."""
         used = self._loads / self._instance.allowed_bps
-        return np.exp(np.maximum(self._sharpness * (used / used.max() - 1), _DEEPEST)) / self._instance.allowed_bps
+        steep: Floats = np.exp(np.maximum(self._sharpness * (used / used.max() - 1), _DEEPEST))
+        return steep / self._instance.allowed_bps
 
     def _prove(self, prices: Floats) -> float:
         """The bound that prices prove, which are kept if they are the best."""
@@ -185,7 +182,7 @@ class _Search:
         worst = costs.argmax(axis=1)
         change = trees - self._atoms[rows, worst]
         per_unit = self._sharpness / self._fullest() / instance.allowed_bps
-        steep = np.exp(np.log(prices * instance.allowed_bps))
+        steep = prices * instance.allowed_bps
         scaled = change * per_unit
         moved = _quadratic_step(scaled @ steep, (scaled * steep) @ scaled.T, self._weights[rows, worst])
         together = moved @ change
@@ -219,9 +216,9 @@ class _Search:
         place = 1 + weights[rows, 1:].argmin(axis=1)
         melted = weights[rows, place]
         total = melted + weights[rows, 0]
-        for row, slot, part in zip(rows, place, np.divide(melted, total, out=melted * 0, where=melted > 0), strict=True):
-            if part > 0:
-                self._atoms[row, 0] += part * (self._atoms[row, slot] - self._atoms[row, 0])
+        full = np.flatnonzero(melted > 0)
+        part = (melted[full] / total[full])[:, None]
+        self._atoms[rows[full], 0] += part * (self._atoms[rows[full], place[full]] - self._atoms[rows[full], 0])
         weights[rows, 0] = total
         weights[rows, place] = moved
         self._atoms[rows, place] = trees[steps]
