@@ -102,7 +102,9 @@ def certify(
     limits = fabric.capacities_bps * max_utilisation
     loads = np.asarray(claim.flow_bps.sum(axis=0), dtype=np.float64).ravel()
     imbalance = _imbalance(fabric, claim, sources, targets)
-    overload = float(np.maximum(loads - limits, 0.0).max(initial=0.0))
+    # The least maximum utilisation is an answer above 1 too: how much the worst link is asked for.
+    free = objective is Objective.MIN_MAX_UTILISATION
+    overload = 0.0 if free else float(np.maximum(loads - limits, 0.0).max(initial=0.0))
     violation = max(imbalance, overload) / largest
     if violation > TOLERANCE:
         what = "loses or invents" if imbalance >= overload else "overloads a link by"

@@ -11,8 +11,10 @@ import numpy as np
 from solver.backends import HIGHS
 from solver.engines.aggregated import Aggregated
 from solver.engines.growth import Mask
+from solver.engines.paths import Tunnels
 from solver.engines.reference import Reference
 from solver.instance import Answer, Instance
+from solver.permitted import permitted_paths
 from solver.question import Question
 from solver.routing import Objective
 from solver.watch import Watch
@@ -92,6 +94,14 @@ class Memory:
     """
 
     used: dict[Objective, dict[str, frozenset[LinkId]]] = field(default_factory=dict)
+    _tunnels: tuple[object, Tunnels] | None = None
+
+    def tunnels(self, question: Question) -> Tunnels:
+        """The candidate paths of a question, with the program that answered the last one over the same."""
+        key = (question.fabric, question.allowed, [(demand.source, demand.target) for demand in question.demands])
+        if self._tunnels is None or self._tunnels[0] != key:
+            self._tunnels = (key, Tunnels(permitted_paths(question)))
+        return self._tunnels[1]
 
     def keep(self, question: Question, method: Method) -> None:
         """Remember what an engine had grown to."""

@@ -10,7 +10,7 @@ from scipy.sparse import csr_array
 from solver.choice import Engine, EngineSpec, Memory, Pick, pick
 from solver.engines.aggregated import Aggregated
 from solver.engines.fairness import common_share, fair_rates
-from solver.engines.paths import least_over_paths
+from solver.engines.paths import Tunnels
 from solver.engines.reference import Reference
 from solver.errors import SolverError
 from solver.instance import Answer, Floats, Flow, Instance, loads_of
@@ -25,8 +25,6 @@ from topologies.errors import InputError
 
 _FIT = 1e-9
 """Relative excess that arithmetic explains."""
-_LOOSE = 1e-7
-"""The same, of solvers that hand their answers over as text."""
 
 
 def fractional(question: Question, spec: EngineSpec, memory: Memory | None = None) -> Solution:
@@ -45,7 +43,7 @@ def fractional(question: Question, spec: EngineSpec, memory: Memory | None = Non
         The engine failed.
     """
     if question.allowed is not None:
-        return _over_paths(question, spec)
+        return _over_paths(question, spec, memory)
     question.refuse_unreachable()
     if question.objective is Objective.MAX_MIN_FAIR or (
         question.objective is Objective.MAX_CONCURRENT_FLOW and np.isfinite(question.caps_bps).any()
@@ -149,8 +147,6 @@ def _least_utilisation(question: Question, frame: _Frame, chosen: Pick) -> Solut
     value = float((loads / frame.instance.capacities_bps).max(initial=0.0))
     if value > floor * (1 + _FIT):
         prices = frame.prices(answer.prices)
-    if max(value, floor) > question.max_utilisation * (1 + _LOOSE):
-        raise infeasibility(question, answer.prices if frame.is_trunk else None)
     return _solution(question, frame, chosen, answer, 1.0, prices)
 
 
@@ -214,13 +210,11 @@ def _shares(question: Question, spec: EngineSpec) -> Solution:
     )  # fmt: skip
 
 
-def _over_paths(question: Question, spec: EngineSpec) -> Solution:
+def _over_paths(question: Question, spec: EngineSpec, memory: Memory | None) -> Solution:
     if spec.engine not in (Engine.AUTO, Engine.PATHS):
         raise InputError(f"the engine {spec} knows no candidate paths; take auto or paths")
-    choice = permitted_paths(question)
-    solution = least_over_paths(question.instance, choice, question.objective, question.caps_bps, question.watch)
-    if solution is not None:
-        loads = loads_of(solution.flow_bps)
-        if np.all(loads <= question.instance.allowed_bps * (1 + _LOOSE)):
-            return solution
-    raise infeasibility(question, None)
+    tunnels = memory.tunnels(question) if memory is not None else Tunnels(permitted_paths(question))
+    solution = tunnels.least(question.instance, question.objective, question.caps_bps, question.watch)
+    if solution is None:
+        raise infeasibility(question, None)
+    return solution

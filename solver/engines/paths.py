@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.sparse import csr_array
+from scipy.sparse import coo_array, csc_array, csr_array
 
 from solver.engines.fairness import common_share, fair_rates
 from solver.engines.program import Found, Program, path_columns
 from solver.errors import SolverError
 from solver.instance import Floats, Flow, Instance, Ints
+from solver.linear import INFINITE, LinearProgram, Optimum
 from solver.routing import Objective, PathFlows
 from solver.solution import Solution
 from solver.watch import Watch
@@ -51,66 +52,135 @@ class Choice:
         return summed
 
 
-def least_over_paths(
-    instance: Instance, choice: Choice, objective: Objective, caps_bps: Floats, watch: Watch
-) -> Solution | None:
-    """The best routing over given paths; None where the demands do not fit on them.
+class Tunnels:
+    """The best routings over given paths, for one set of rates after the other.
 
     Parameters
     ----------
-    caps_bps : array, shape (demands,)
-        The most that is carried of each demand; matters where less or more than all may be.
+    choice : Choice
     """
-    columns = path_columns(instance, choice.owners, choice.starts, choice.links)
 
-    def program() -> Program:
-        return Program(instance, columns, watch)
+    def __init__(self, choice: Choice) -> None:
+        self._choice = choice
+        self._balanced: _Balanced | None = None
 
-    allowed = instance.allowed_bps
-    level_prices: tuple[Floats, ...] = ()
-    carried = instance.rates_bps
-    if objective is Objective.MIN_MAX_UTILISATION:
-        first = _must(program().least_utilisation(instance.capacities_bps))
-        found = program().least_delay(instance.capacities_bps * (first.value * (1 + _MARGIN)))
-        prices, reason = first.prices, "least maximum utilisation over the given paths, then least delay"
-        found = found or first
-    elif objective is Objective.MIN_DELAY:
-        least = program().least_delay(allowed)
-        if least is None:
-            return None
-        found, prices, reason = least, least.prices, "least delay over the given paths"
-    elif objective is Objective.MIN_QUEUEING_DELAY:
-        least = program().least_queueing(allowed)
-        if least is None:
-            return None
-        found, prices, reason = least, least.prices, "least queueing cost over the given paths"
-    else:
+    def least(self, instance: Instance, objective: Objective, caps_bps: Floats, watch: Watch) -> Solution | None:
+        """The best routing for an objective; None where the demands do not fit.
 
-        def share(open_bps: Floats, given_bps: Floats, most: float) -> tuple[float, Floats]:
-            level = _must(program().largest_share(allowed, open_bps, given_bps, most))
-            return level.value, level.prices
+        Parameters
+        ----------
+        instance : Instance
+            The same links and pairs every time; other rates.
+        caps_bps : array, shape (demands,)
+            The most that is carried of each demand; matters where less or more than all may be.
+        """
+        choice, allowed = self._choice, instance.allowed_bps
+        level_prices: tuple[Floats, ...] = ()
+        carried = instance.rates_bps
+        if objective is Objective.MIN_MAX_UTILISATION:
+            if self._balanced is None:
+                self._balanced = _Balanced(instance, choice)
+            rates, prices = self._balanced.rates(carried, watch)
+            return self._solution(instance, carried, rates, prices, "least maximum utilisation, then least delay")
+        columns = path_columns(instance, choice.owners, choice.starts, choice.links)
+        if objective.may_carry_less:
 
-        def distances(weights: Floats) -> Floats:
-            return choice.distances(weights, len(instance.rates_bps))
+            def share(open_bps: Floats, given_bps: Floats, most: float) -> tuple[float, Floats]:
+                level = _must(Program(instance, columns, watch).largest_share(allowed, open_bps, given_bps, most))
+                return level.value, level.prices
 
-        fair = objective is Objective.MAX_MIN_FAIR
-        shares = (
-            fair_rates(instance, caps_bps, share, distances, watch) if fair else common_share(instance, caps_bps, share)
-        )
-        carried, prices, level_prices = shares.carried_bps, shares.prices, shares.level_prices
-        rest = replace(instance, rates_bps=carried)
-        found = _must(Program(rest, columns, watch).least_delay(allowed * (1 + _MARGIN)))
-        reason = "shares over the given paths, then least delay"
-    rates = _exact(choice, found.rates_bps, carried)
-    used = np.flatnonzero(rates > 0)
-    counts = np.diff(choice.starts)
-    keep = np.repeat(rates > 0, counts)
-    flows = PathFlows(
-        choice.owners[used], np.concatenate([[0], np.cumsum(counts[used])]), choice.links[keep], rates[used]
-    )
-    return Solution(
-        choice.flow(instance, rates), carried, prices, "paths", reason, level_prices=level_prices, path_flows=flows
-    )
+            def distances(weights: Floats) -> Floats:
+                return choice.distances(weights, len(instance.rates_bps))
+
+            fair = objective is Objective.MAX_MIN_FAIR
+            shares = (
+                fair_rates(instance, caps_bps, share, distances, watch)
+                if fair
+                else common_share(instance, caps_bps, share)
+            )
+            carried, level_prices = shares.carried_bps, shares.level_prices
+            rest = replace(instance, rates_bps=carried)
+            found = _must(Program(rest, columns, watch).least_delay(allowed * (1 + _MARGIN)))
+            rates, prices, what = found.rates_bps, shares.prices, "shares, then least delay"
+        else:
+            program = Program(instance, columns, watch)
+            queueing = objective is Objective.MIN_QUEUEING_DELAY
+            least = program.least_queueing(allowed) if queueing else program.least_delay(allowed)
+            if least is None:
+                return None
+            rates, prices = least.rates_bps, least.prices
+            what = "least queueing cost" if queueing else "least delay"
+        return self._solution(instance, carried, rates, prices, what, level_prices)
+
+    def _solution(
+        self,
+        instance: Instance,
+        carried_bps: Floats,
+        rates_bps: Floats,
+        prices: Floats,
+        what: str,
+        level_prices: tuple[Floats, ...] = (),
+    ) -> Solution:
+        choice = self._choice
+        rates = _exact(choice, rates_bps, carried_bps)
+        used = np.flatnonzero(rates > 0)
+        counts = np.diff(choice.starts)
+        flows = PathFlows(
+            choice.owners[used], np.concatenate([[0], np.cumsum(counts[used])]),
+            choice.links[np.repeat(rates > 0, counts)], rates[used],
+        )  # fmt: skip
+        return Solution(
+            choice.flow(instance, rates), carried_bps, prices, "paths", f"{what}, over the given paths",
+            level_prices=level_prices, path_flows=flows,
+        )  # fmt: skip
+
+
+class _Balanced:
+    """The least maximum utilisation, then the least delay, in one program that stays warm while rates change."""
+
+    def __init__(self, instance: Instance, choice: Choice) -> None:
+        paths, demands = len(choice.owners), len(instance.rates_bps)
+        counts = np.diff(choice.starts)
+        self._unit_bps = float(instance.capacities_bps.max())
+        self._demands = demands
+        loaded, of_link = np.unique(choice.links, return_inverse=True)
+        capacities = instance.capacities_bps[loaded] / self._unit_bps
+        # Rows: each demand carried, each link below U of its capacity. Columns: paths, U.
+        rows = np.concatenate([choice.owners, demands + of_link, demands + np.arange(len(loaded))])
+        columns = np.concatenate([np.arange(paths), np.repeat(np.arange(paths), counts), np.full(len(loaded), paths)])
+        values = np.concatenate([np.ones(paths + len(choice.links)), -capacities])
+        self._delays = np.append(np.add.reduceat(instance.delays_s[choice.links], choice.starts[:-1]), 0.0)
+        self._delays /= self._delays.mean() or 1.0
+        self._worst = np.append(np.zeros(paths), 1.0)
+        self._loaded, self._links = loaded, instance.links
+        zeros, endless = np.zeros(demands), np.full(paths + 1, INFINITE)
+        self._program = LinearProgram(
+            self._worst,
+            csc_array(coo_array((values, (rows, columns)), shape=(demands + len(loaded), paths + 1))),
+            np.append(zeros, np.full(len(loaded), -INFINITE)), np.append(zeros, np.zeros(len(loaded))),
+            np.zeros(paths + 1), endless,
+        )  # fmt: skip
+
+    def rates(self, rates_bps: Floats, watch: Watch) -> tuple[Floats, Floats]:
+        """Rate of each path, shape (paths,), and price of each link."""
+        worst, program = np.array([len(self._worst) - 1]), self._program
+        wanted = rates_bps / self._unit_bps
+        program.set_row_bounds(np.arange(self._demands), wanted, wanted)
+        program.set_column_bounds(worst, np.zeros(1), np.full(1, INFINITE))
+        program.set_costs(self._worst)
+        first = _optimum(program.minimise(watch.left_s()))
+        prices = np.zeros(self._links)
+        prices[self._loaded] = np.maximum(-first.duals[self._demands :], 0.0)
+        program.set_column_bounds(worst, np.zeros(1), np.array([first.value * (1 + _MARGIN)]))
+        program.set_costs(self._delays)
+        second = _optimum(program.minimise(watch.left_s()))
+        return np.maximum(second.columns[:-1], 0.0) * self._unit_bps, prices
+
+
+def _optimum(optimum: Optimum | None) -> Optimum:
+    if optimum is None:
+        raise SolverError("HiGHS calls a program infeasible that has a solution; use another engine")
+    return optimum
 
 
 def _must(found: Found | None) -> Found:

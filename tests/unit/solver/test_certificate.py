@@ -12,7 +12,7 @@ from solver.baselines import ecmp
 from solver.certificate import Claim, certify
 from solver.demand import Demand
 from solver.errors import CertificateError
-from solver.routing import Objective
+from solver.routing import Objective, PathFlows
 from solver.solve import solve
 from solver.testing import demands, fabrics
 from topologies.fabric import Fabric, Link, LinkId, Node, NodeKind
@@ -106,26 +106,34 @@ def test_a_shortcut_through_a_host_is_refused():
     nodes = (Node("s1", NodeKind.SWITCH), Node("h", NodeKind.HOST), Node("s2", NodeKind.SWITCH))
     fabric = Fabric(nodes, (Link("s1", 1, "h", 1, 1e7, 0.0), Link("h", 2, "s2", 1, 1e7, 0.0)))
     with pytest.raises(CertificateError, match="loses or invents"):
-        certify(
-            fabric, [Demand("s1", "s2", 1.0)], ["s2"], csr_array([[1.0, 1.0]]), np.array([1.0]), np.zeros(2),
-            objective=Objective.MIN_DELAY,
-        )  # fmt: skip
+        claim = Claim(["s2"], csr_array([[1.0, 1.0]]), np.array([1.0]), np.zeros(2))
+        certify(fabric, [Demand("s1", "s2", 1.0)], claim, objective=Objective.MIN_DELAY)
 
 
 def test_a_path_that_breaks_ends_early_or_is_not_the_flow_is_refused():
     routing = solve(FAT_TREE, DEMANDS, single_path=True)
     first, *rest = routing.single_paths
+
+    def taking(*paths):
+        index = FAT_TREE.link_index
+        links = np.array([index.get(link, -1) for path in paths for link in path])
+        starts = np.concatenate([[0], np.cumsum([len(path) for path in paths])])
+        return PathFlows(np.arange(len(paths)), starts, links, routing.carried_bps[: len(paths)])
+
     with pytest.raises(CertificateError, match="breaks at e0-0"):
-        check(routing, single_paths=((first[1], first[0], *first[2:]), *rest))
+        check(routing, path_flows=taking((first[1], first[0], *first[2:]), *rest))
     with pytest.raises(CertificateError, match="ends at e3-1"):
-        check(routing, single_paths=(first[:-1], *rest))
-    with pytest.raises(CertificateError, match="breaks at x:1"):
-        check(routing, single_paths=((LinkId("x", 1),), *rest))
-    with pytest.raises(CertificateError, match="2 paths are given for 3 demands"):
-        check(routing, single_paths=tuple(rest))
+        check(routing, path_flows=taking(first[:-1], *rest))
+    with pytest.raises(CertificateError, match="malformed"):
+        check(routing, path_flows=taking((LinkId("x", 1),), *rest))
+    with pytest.raises(CertificateError, match="not the sum of the paths"):
+        check(routing, path_flows=taking(first, rest[0]))
+    round_trip = (first[0], first[1], FAT_TREE.link_by_id[first[1]].reverse_id, *first[1:])
+    with pytest.raises(CertificateError, match="twice"):
+        check(routing, path_flows=taking(round_trip, *rest))
     others = (ecmp(FAT_TREE, DEMANDS, seed).single_paths[0] for seed in range(50))
     with pytest.raises(CertificateError, match="not the sum of the paths"):
-        check(routing, single_paths=(next(path for path in others if path != first), *rest))
+        check(routing, path_flows=taking(next(path for path in others if path != first), *rest))
 
 
 def test_wrong_destinations_and_shapes_are_refused():

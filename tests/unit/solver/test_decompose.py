@@ -61,5 +61,5 @@ def test_a_circulation_is_left_out():
 
 
 def test_flows_that_do_not_arrive_are_an_error():
-    with pytest.raises(SolverError, match="the flow from a to b ends at c"):
+    with pytest.raises(SolverError, match="the flow from vertex 0 to 1 ends at 2"):
         paths(_triangle([0.0, 0.0, 0.0, 2.0]), 0)
