@@ -106,7 +106,8 @@ def polished(instance: Instance, flow_bps: Flow) -> Flow:
     """
     if not instance.targets:
         return flow_bps
-    flow = without_cycles(instance, _without_dust(instance, flow_bps))
+    # Rings leave crumbs behind where they are taken out, hence the second time.
+    flow = _without_dust(instance, without_cycles(instance, _without_dust(instance, flow_bps)))
     rows, links, rates = carry(
         instance, split_ratios(instance, flow), instance.rows, np.arange(instance.targets),
         instance.origins, instance.rates_bps,

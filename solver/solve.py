@@ -178,10 +178,13 @@ def certified(question: Question, solution: Solution, seconds: Seconds) -> Routi
         raise CertificateError(
             f"{solution.engine} stopped {proof.gap:.2g} from its bound without saying so; use another engine"
         )
+    # The least maximum utilisation is what it is; the other objectives keep to what is allowed.
+    free = question.objective is Objective.MIN_MAX_UTILISATION
+    allowed = max(question.max_utilisation, proof.value) if free else question.max_utilisation
     return Routing(
         fabric, question.demands, targets, solution.flow_bps, solution.carried_bps,
         Status.OPTIMAL if proof.gap <= OPTIMAL_GAP else Status.FEASIBLE, solution.engine, solution.reason,
-        max_utilisation_allowed=question.max_utilisation, path_flows=solution.path_flows, certificate=proof,
+        max_utilisation_allowed=allowed, path_flows=solution.path_flows, certificate=proof,
         seconds=replace(seconds, certify=time.perf_counter() - begun),
     )  # fmt: skip
 
