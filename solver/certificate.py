@@ -98,7 +98,7 @@ def certify(
     caps = np.array(
         [free if demand.cap_bps is None else demand.cap_bps for free, demand in zip(uncapped, demands, strict=True)]
     )
-    largest = float(rates.max(initial=0.0)) or 1.0
+    largest = float(max(rates.max(initial=0.0), claim.carried_bps.max(initial=0.0))) or 1.0
     limits = fabric.capacities_bps * max_utilisation
     loads = np.asarray(claim.flow_bps.sum(axis=0), dtype=np.float64).ravel()
     imbalance = _imbalance(fabric, claim, sources, targets)

@@ -135,7 +135,8 @@ def _all_carried(question: Question, frame: _Frame, chosen: Pick, answer: Answer
         raise infeasibility(question, None)
     if answer is None:
         trunk = question.trunk.instance
-        raise infeasibility(question, Aggregated(question.groups).largest_share(trunk, question.watch).prices)
+        jammed = Aggregated(question.groups).largest_share(trunk, question.watch) if trunk.targets else None
+        raise infeasibility(question, None if jammed is None else jammed.prices)
     return _solution(question, frame, chosen, answer, 1.0, frame.prices(answer.prices))
 
 

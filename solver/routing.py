@@ -105,7 +105,7 @@ class Certificate:
         ``|value - bound| / max(|value|, |bound|)`` (0 where both are 0). For max-min fairness the least
         ratio and its bound, and the largest gap of all levels.
     violation : float
-        Largest violation of capacity or conservation, relative to the largest demand.
+        Largest violation of capacity or conservation, relative to the largest demand, asked or carried.
     prices : array of float, shape (links,)
         Dual price of each link, not negative; scaled as the objective's bound wants it.
     levels : tuple of Level
