@@ -220,7 +220,7 @@ def _planes(below: Ints, part: Ints, groups: Ints, parts: int) -> Ints:
     for piece in sorted(np.flatnonzero(~whole).tolist(), key=lambda piece: -int(reach[piece])):
         group = int(group_of[piece])
         heads = open_planes.setdefault(group, [])
-        free = np.flatnonzero(~(attached[heads] & attached[piece]).any(axis=1)) if heads else []
+        free = np.flatnonzero(~(attached[heads] & attached[piece]).any(axis=1)) if heads else heads
         if len(free):
             head = heads[int(free[0])]
             attached[head] |= attached[piece]

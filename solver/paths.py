@@ -32,7 +32,7 @@ class Paths:
     def loads_bps(self, instance: Instance) -> Floats:
         """What each link carries when every demand is carried whole, shape (links,), bit/s."""
         rates = np.repeat(instance.rates_bps, np.diff(self.starts))
-        return np.bincount(self.links, rates, minlength=instance.links)
+        return np.asarray(np.bincount(self.links, rates, minlength=instance.links), dtype=np.float64)
 
     def worst(self, instance: Instance) -> float:
         """The largest load of a link over what is allowed on it; 0 without demands."""
