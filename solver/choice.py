@@ -10,7 +10,7 @@ import numpy as np
 
 from solver.backends import HIGHS
 from solver.engines.aggregated import Aggregated
-from solver.engines.growth import Mask
+from solver.engines.growth import Mask, shortest_arcs
 from solver.engines.paths import Tunnels
 from solver.engines.reference import Reference
 from solver.instance import Answer, Instance
@@ -93,7 +93,7 @@ class Memory:
     Which links were worth having for each destination is remembered by name, and so survives changes.
     """
 
-    used: dict[Objective, dict[str, frozenset[LinkId]]] = field(default_factory=dict)
+    used: dict[Objective, dict[str, tuple[frozenset[int], frozenset[LinkId]]]] = field(default_factory=dict)
     _tunnels: tuple[object, Tunnels] | None = None
 
     def tunnels(self, question: Question) -> Tunnels:
@@ -104,26 +104,45 @@ class Memory:
         return self._tunnels[1]
 
     def keep(self, question: Question, method: Method) -> None:
-        """Remember what an engine had grown to."""
+        """Remember what an engine's answer used."""
         arcs = getattr(method, "arcs", None)
         if arcs is None:
             return
         ids = [question.fabric.link_ids[link] for link in question.trunk.links.tolist()]
         self.used[question.objective] = {
-            name: frozenset(ids[link] for link in np.flatnonzero(row).tolist())
-            for name, row in zip(_target_names(question), arcs, strict=True)
+            name: (origins, frozenset(ids[link] for link in np.flatnonzero(row).tolist()))
+            for name, origins, row in zip(_target_names(question), _origins(question), arcs, strict=True)
         }
 
     def recall(self, question: Question) -> Mask | None:
-        """What earlier answers had grown to, in the numbers of this question."""
+        """What the last answer used, in the numbers of this question, and shortest paths where that is not enough.
+
+        It is enough for destinations whose links all live and whose sources are the same.
+        """
         used = self.used.get(question.objective)
         if used is None:
             return None
-        ids = [question.fabric.link_ids[link] for link in question.trunk.links.tolist()]
-        nothing: frozenset[LinkId] = frozenset()
-        return np.array(
-            [[link in used.get(name, nothing) for link in ids] for name in _target_names(question)], dtype=bool
-        ).reshape(question.trunk.instance.targets, len(ids))
+        position = {question.fabric.link_ids[link]: at for at, link in enumerate(question.trunk.links.tolist())}
+        trunk = question.trunk.instance
+        arcs = np.zeros((trunk.targets, trunk.links), dtype=bool)
+        changed = np.zeros(trunk.targets, dtype=bool)
+        for row, (name, origins) in enumerate(zip(_target_names(question), _origins(question), strict=True)):
+            before, links = used.get(name, (frozenset(), frozenset()))
+            places = [position[link] for link in links if link in position]
+            arcs[row, places] = True
+            changed[row] = before != origins or len(places) < len(links)
+        if changed.any():
+            arcs[changed] |= shortest_arcs(trunk)[changed]
+        return arcs
+
+
+def _origins(question: Question) -> list[frozenset[int]]:
+    """The vertices from which anything flows to each destination of the trunk."""
+    trunk = question.trunk.instance
+    origins: list[set[int]] = [set() for _ in range(trunk.targets)]
+    for row, origin in zip(trunk.rows.tolist(), trunk.origins.tolist(), strict=True):
+        origins[row].add(origin)
+    return [frozenset(some) for some in origins]
 
 
 def _target_names(question: Question) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,6 +64,16 @@ class Instance:
         summed = csr_array((self.rates_bps, (self.rows, self.origins)), shape=(self.targets, self.vertices))
         summed.sum_duplicates()
         return summed
+
+    def towards(self, rows: Ints) -> Instance:
+        """The demands to some of the destinations alone."""
+        number = np.full(self.targets, -1, dtype=np.intp)
+        number[rows] = np.arange(len(rows))
+        mine = number[self.rows] >= 0
+        return replace(
+            self, target_vertices=self.target_vertices[rows], rows=number[self.rows[mine]],
+            origins=self.origins[mine], rates_bps=self.rates_bps[mine],
+        )  # fmt: skip
 
     def distances(self, weights: Floats) -> Floats:
         """Distance of each vertex to each destination under link weights, shape (targets, vertices)."""

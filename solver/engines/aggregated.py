@@ -22,7 +22,7 @@ from solver.engines.growth import (
 )
 from solver.engines.program import Program, arc_columns, arc_flow
 from solver.errors import SolverError
-from solver.instance import Answer, Floats, Instance
+from solver.instance import Answer, Floats, Flow, Instance
 from solver.polish import polished
 from solver.watch import Watch
 
@@ -41,7 +41,7 @@ class Aggregated:
     groups : sequence of array of bool, shape (vertices,)
         Sets whose cuts may prove a share at once, such as pods.
     arcs : array of bool, shape (targets, links), or None
-        What to start with, beside shortest paths; after a question, what it had grown to.
+        What to start with in place of shortest paths; after a question, what its answer used.
     """
 
     groups: Sequence[NDArray[np.bool_]] = ()
@@ -53,13 +53,12 @@ class Aggregated:
         short = self._on_shortest(instance, watch)
         if short is not None:
             return short
-        solved = least_delay(instance, instance.allowed_bps, watch, arcs=self._start(instance))
+        solved = least_delay(instance, instance.allowed_bps, watch, arcs=self.arcs)
         if solved is None:
             return None
-        self.arcs = solved.arcs
         flow = least_utilisation_at_delay(instance, instance.allowed_bps, solved.prices, solved.value, watch)
         reason = "some demands leave their shortest paths for lack of capacity"
-        return Answer(polished(instance, solved.flow_bps if flow is None else flow), 1.0, solved.prices, reason)
+        return self._answer(instance, solved.flow_bps if flow is None else flow, solved.prices, reason)
 
     def least_utilisation(self, instance: Instance, watch: Watch, floor: float = 0.0) -> Answer:
         """The least maximum utilisation, then the least total delay.
@@ -71,29 +70,28 @@ class Aggregated:
         """
         solved = self._utilisation(instance, instance.capacities_bps, watch, floor)
         if not solved.exact:
-            return Answer(polished(instance, solved.flow_bps), 1.0, solved.prices, "stopped at the time limit")
+            return self._answer(instance, solved.flow_bps, solved.prices, "stopped at the time limit")
         limits = instance.capacities_bps * (max(solved.value, floor) * (1 + _MARGIN))
-        arcs = shortest_arcs(instance) | (solved.flow_bps.toarray() > 0)
+        arcs = (solved.flow_bps.toarray() > 0) | (shortest_arcs(instance) if self.arcs is None else self.arcs)
         rest = least_delay(instance, limits, watch, arcs=arcs, fits=True)
         if rest is None:
             raise SolverError("HiGHS calls a program infeasible that has a solution; use another engine")
-        reason = "the prices prove that no other link helps"
-        return Answer(polished(instance, rest.flow_bps), 1.0, solved.prices, reason)
+        return self._answer(instance, rest.flow_bps, solved.prices, "the prices prove that no other link helps")
 
     def largest_share(self, instance: Instance, watch: Watch) -> Answer:
         """The largest share of every demand: the reciprocal of the least utilisation of what is allowed."""
         solved = self._utilisation(instance, instance.allowed_bps, watch, 0.0)
         share = 1 / solved.value
         reason = "the prices prove that no other link helps" if solved.exact else "stopped at the time limit"
-        return Answer(polished(instance, solved.flow_bps) * share, share, solved.prices, reason)
+        answer = self._answer(instance, solved.flow_bps, solved.prices, reason)
+        return replace(answer, flow_bps=answer.flow_bps * share, share=share)
 
     def least_queueing(self, instance: Instance, watch: Watch) -> Answer | None:
         """The least piecewise linear queueing cost within what is allowed."""
-        solved = least_queueing(instance, instance.allowed_bps, watch, arcs=self._start(instance))
+        solved = least_queueing(instance, instance.allowed_bps, watch, arcs=self.arcs)
         if solved is None:
             return None
-        self.arcs = solved.arcs
-        return Answer(polished(instance, solved.flow_bps), 1.0, solved.prices, "least piecewise linear queueing cost")
+        return self._answer(instance, solved.flow_bps, solved.prices, "least piecewise linear queueing cost")
 
     def shares(self, instance: Instance, caps_bps: Floats, watch: Watch, *, fair: bool) -> tuple[Shares, Answer]:
         """Common or max-min fair shares under caps, then the least total delay at these.
@@ -107,7 +105,7 @@ class Aggregated:
         tuple of Shares and Answer
             The answer's flow carries the shares, whole.
         """
-        arcs = self._start(instance)
+        arcs = self.arcs
 
         def share(open_bps: Floats, given_bps: Floats, most: float) -> tuple[float, Floats]:
             nonlocal arcs
@@ -122,7 +120,6 @@ class Aggregated:
         found = (
             fair_rates(instance, caps_bps, share, distances, watch) if fair else common_share(instance, caps_bps, share)
         )
-        self.arcs = arcs
         carried = replace(instance, rates_bps=found.carried_bps)
         rest = least_delay(carried, instance.allowed_bps * (1 + _MARGIN), watch, arcs=arcs, fits=True)
         if rest is None:
@@ -130,21 +127,21 @@ class Aggregated:
         return found, Answer(polished(carried, rest.flow_bps), 1.0, found.prices, "then the least delay at these rates")
 
     def _on_shortest(self, instance: Instance, watch: Watch) -> Answer | None:
-        arcs = shortest_arcs(instance)
-        found = Program(instance, arc_columns(instance, arcs), watch).least_utilisation(instance.allowed_bps)
-        if found is None or found.value > 1 + _FIT:
-            return None
-        flow = polished(instance, arc_flow(instance, arcs, found.rates_bps))
-        return Answer(flow, 1.0, np.zeros(instance.links), "all demands fit on their shortest paths")
+        shortest = shortest_arcs(instance)
+        for arcs in (shortest,) if self.arcs is None else (shortest & self.arcs, shortest):
+            found = Program(instance, arc_columns(instance, arcs), watch).least_utilisation(instance.allowed_bps)
+            if found is not None and found.value <= 1 + _FIT:
+                flow = arc_flow(instance, arcs, found.rates_bps)
+                reason = "all demands fit on their shortest paths"
+                return self._answer(instance, flow, np.zeros(instance.links), reason)
+        return None
 
     def _utilisation(self, instance: Instance, limits_bps: Floats, watch: Watch, floor: float) -> Solved:
         cut = narrowest(instance, limits_bps, groups=self.groups)
         known = None if cut is None else (1 / cut.share, cut.prices(instance.links))
-        solved = least_utilisation(
-            instance, limits_bps, watch, floor=floor, arcs=self._start(instance), known=known
-        )  # fmt: skip
-        self.arcs = solved.arcs
-        return solved
+        return least_utilisation(instance, limits_bps, watch, floor=floor, arcs=self.arcs, known=known)
 
-    def _start(self, instance: Instance) -> Mask | None:
-        return None if self.arcs is None else self.arcs | shortest_arcs(instance)
+    def _answer(self, instance: Instance, flow_bps: Flow, prices: Floats, reason: str) -> Answer:
+        flow = polished(instance, flow_bps)
+        self.arcs = flow.toarray() > 0
+        return Answer(flow, 1.0, prices, reason)

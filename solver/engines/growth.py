@@ -61,6 +61,30 @@ class Solved:
     exact: bool = True
 
 
+@dataclass(frozen=True, eq=False)
+class _Asked:
+    """What a growing program is asked.
+
+    Attributes
+    ----------
+    run : callable
+        Asks a program; what it finds is to be small.
+    weights, bound : callables
+        From the prices to the weights of links by which paths compete; and with the distances of the demands
+        under these to what no routing can better.
+    carried : callable
+        What of each demand a found flow carries, shape (demands,).
+    ask : callable
+        Weights whose shortest paths are worth adding.
+    """
+
+    run: Callable[[Program], Found | None]
+    weights: Callable[[Floats], Floats]
+    bound: Callable[[Floats, Floats], float]
+    carried: Callable[[Found], Floats]
+    ask: Callable[[Found, Flow], list[Floats]]
+
+
 def least_utilisation(
     instance: Instance,
     limits_bps: Floats,
@@ -90,29 +114,19 @@ def least_utilisation(
     OutOfTime
         Before there was any routing.
     """
-    bound, prices = known if known is not None else (0.0, np.zeros(instance.links))
-    rates, rows, origins = instance.rates_bps, instance.rows, instance.origins
+    rates = instance.rates_bps
 
-    def prove(y: Floats) -> float:
+    def bound(y: Floats, away: Floats) -> float:
         total = float(limits_bps @ y)
-        return float(rates @ instance.distances(y)[rows, origins]) / total if total > 0 else 0.0
+        return float(rates @ away) / total if total > 0 else 0.0
 
-    delays = instance.delays_s / (float(instance.delays_s.mean()) or 1.0)
-
-    def ask(found: Found, flow: Flow) -> list[Floats]:
-        # Where prices are 0 delay decides, so that what is added is worth having. Prices name the links that
-        # are full now; those that would be next are known by their loads, which saves rounds.
-        scale = float(found.prices.mean()) or 1.0
-        used = loads_of(flow) / limits_bps / found.value
-        return [
-            found.prices / scale + 1e-3 * delays,
-            *(weight * used**power + 1e-3 * delays for power, weight in _CONGESTION),
-        ]
-
-    return _grow(
-        instance, watch, lambda program: program.least_utilisation(limits_bps, floor), prove, ask,
-        arcs=arcs, best=(bound, prices), content=max(floor, goal), phase="least utilisation",
+    question = _Asked(
+        run=lambda program: program.least_utilisation(limits_bps, floor), weights=lambda y: y, bound=bound,
+        carried=lambda _: rates, ask=lambda found, flow: _uncongested(instance, limits_bps, found, flow),
     )  # fmt: skip
+    best = known if known is not None else (0.0, np.zeros(instance.links))
+    content = max(floor, goal) * (1 + EXACT)
+    return _grow(instance, watch, question, arcs=arcs, best=best, content=content, phase="least utilisation")
 
 
 def least_delay(
@@ -126,22 +140,17 @@ def least_delay(
         What to start with, and whether all demands are known to fit on it.
     """
     delays = instance.delays_s
-
-    def prove(y: Floats) -> float:
-        lengths = float(instance.rates_bps @ instance.distances(delays + y)[instance.rows, instance.origins])
-        return lengths - float(limits_bps @ y)
-
-    def ask(found: Found, _: Flow) -> list[Floats]:
-        return [delays + found.prices]
-
+    question = _Asked(
+        run=lambda program: program.least_delay(limits_bps), weights=lambda y: delays + y,
+        bound=lambda y, away: float(instance.rates_bps @ away) - float(limits_bps @ y),
+        carried=lambda _: instance.rates_bps, ask=lambda found, _: [delays + found.prices],
+    )  # fmt: skip
     if arcs is None or not fits:
         arcs = _enough(instance, limits_bps, watch, arcs)
     if arcs is None:
         return None
-    return _grow(
-        instance, watch, lambda program: program.least_delay(limits_bps), prove, ask,
-        arcs=arcs, best=(0.0, np.zeros(instance.links)), content=-np.inf, phase="least delay",
-    )  # fmt: skip
+    nothing = (0.0, np.zeros(instance.links))
+    return _grow(instance, watch, question, arcs=arcs, best=nothing, content=-np.inf, phase="least delay")
 
 
 def least_queueing(
@@ -153,25 +162,25 @@ def least_queueing(
     ----------
     Fortz and Thorup, "Internet traffic engineering by optimizing OSPF weights", INFOCOM 2000, section II.
     """
+    most = limits_bps / instance.capacities_bps
+    ends = np.minimum(np.append(FROM[1:], 1.0)[:, None], most[None, :])
+    cost = np.cumsum(SLOPES[:, None] * np.maximum(ends - np.minimum(FROM[:, None], most), 0.0), axis=0)
 
-    def prove(y: Floats) -> float:
-        lengths = float(instance.rates_bps @ instance.distances(y)[instance.rows, instance.origins])
-        most = limits_bps / instance.capacities_bps
-        ends = np.minimum(np.append(FROM[1:], 1.0)[:, None], most[None, :])
-        cost = np.cumsum(SLOPES[:, None] * np.maximum(ends - np.minimum(FROM[:, None], most), 0.0), axis=0)
-        return lengths - float(np.maximum(ends * (y * instance.capacities_bps) - cost, 0.0).max(axis=0).sum())
+    def bound(y: Floats, away: Floats) -> float:
+        best = np.maximum(ends * (y * instance.capacities_bps) - cost, 0.0).max(axis=0)
+        return float(instance.rates_bps @ away) - float(best.sum())
 
-    def ask(found: Found, _: Flow) -> list[Floats]:
-        return [found.prices]
-
+    question = _Asked(
+        run=lambda program: program.least_queueing(limits_bps), weights=lambda y: y, bound=bound,
+        carried=lambda _: instance.rates_bps,
+        ask=lambda found, flow: [found.prices, *_uncongested(instance, limits_bps, found, flow)],
+    )  # fmt: skip
     if arcs is None or not fits:
         arcs = _enough(instance, limits_bps, watch, arcs)
     if arcs is None:
         return None
-    return _grow(
-        instance, watch, lambda program: program.least_queueing(limits_bps), prove, ask,
-        arcs=arcs, best=(0.0, np.zeros(instance.links)), content=-np.inf, phase="least queueing",
-    )  # fmt: skip
+    nothing = (0.0, np.zeros(instance.links))
+    return _grow(instance, watch, question, arcs=arcs, best=nothing, content=-np.inf, phase="least queueing")
 
 
 def share_beside(
@@ -193,28 +202,33 @@ def share_beside(
         On which the given rates fit; may be None where none are given.
     """
 
-    def prove(y: Floats) -> float:
-        away = instance.distances(y)[instance.rows, instance.origins]
+    def bound(y: Floats, away: Floats) -> float:
         needed = float(open_bps @ away)
         return -(float(limits_bps @ y) - float(given_bps @ away)) / needed if needed > 0 else -np.inf
-
-    delays = instance.delays_s / (float(instance.delays_s.mean()) or 1.0)
-
-    def ask(found: Found, flow: Flow) -> list[Floats]:
-        used = loads_of(flow) / limits_bps
-        return [
-            found.prices / (float(found.prices.mean()) or 1.0) + 1e-3 * delays,
-            *(weight * used**power + 1e-3 * delays for power, weight in _CONGESTION),
-        ]
 
     def run(program: Program) -> Found | None:
         found = program.largest_share(limits_bps, open_bps, given_bps, most)
         return None if found is None else replace(found, value=-found.value)
 
-    return _grow(
-        instance, watch, run, prove, ask,
-        arcs=arcs, best=(-np.inf, np.zeros(instance.links)), content=-most, phase="largest share",
+    question = _Asked(
+        run=run, weights=lambda y: y, bound=bound, carried=lambda found: given_bps - found.value * open_bps,
+        ask=lambda found, flow: _uncongested(instance, limits_bps, found, flow),
     )  # fmt: skip
+    nothing, content = (-np.inf, np.zeros(instance.links)), -most * (1 - EXACT)
+    return _grow(instance, watch, question, arcs=arcs, best=nothing, content=content, phase="largest share")
+
+
+def _uncongested(instance: Instance, limits_bps: Floats, found: Found, flow_bps: Flow) -> list[Floats]:
+    """Weights under which shortest paths go round what is full.
+
+    Where prices are 0 delay decides, so that what is added is worth having. Prices name the links that are
+    full now; those that would be next are known by their loads, which saves rounds.
+    """
+    delays = 1e-3 * instance.delays_s / (float(instance.delays_s.mean()) or 1.0)
+    used = loads_of(flow_bps) / limits_bps
+    used /= float(used.max(initial=0.0)) or 1.0
+    scale = float(found.prices.mean()) or 1.0
+    return [found.prices / scale + delays, *(weight * used**power + delays for power, weight in _CONGESTION)]
 
 
 def least_utilisation_at_delay(
@@ -272,9 +286,7 @@ def _enough(instance: Instance, limits_bps: Floats, watch: Watch, arcs: Mask | N
 def _grow(
     instance: Instance,
     watch: Watch,
-    run: Callable[[Program], Found | None],
-    prove: Callable[[Floats], float],
-    ask: Callable[[Found, Flow], list[Floats]],
+    question: _Asked,
     *,
     arcs: Mask | None,
     best: tuple[float, Floats],
@@ -286,28 +298,35 @@ def _grow(
     solved: Solved | None = None
     for _ in range(_ROUNDS):
         try:
-            found = run(Program(instance, arc_columns(instance, usable), watch))
+            found = question.run(Program(instance, arc_columns(instance, usable), watch))
         except OutOfTime:
             if solved is None:
                 raise
             return replace(solved, exact=False)
         if found is None:
             raise SolverError("HiGHS calls a program infeasible that has a solution; use another engine")
-        proven = prove(found.prices)
+        weights = question.weights(found.prices)
+        away = instance.distances(weights)[instance.rows, instance.origins]
+        proven = question.bound(found.prices, away)
         if proven > bound or (solved is None and not prices.any()):
             bound, prices = max(proven, bound), found.prices
         flow = arc_flow(instance, usable, found.rates_bps)
         solved = Solved(found.value, flow, bound, prices, usable)
         watch.tell(phase, abs(found.value), abs(bound) if np.isfinite(bound) else None)
-        if found.value <= content + EXACT * abs(content) or found.value - bound <= EXACT * abs(found.value):
+        if found.value <= content or found.value - bound <= EXACT * abs(found.value):
             return solved
-        more = np.zeros_like(usable)
-        for weights in ask(found, flow):
-            more |= on_shortest_paths(instance, weights, _TIE * float(weights.mean()))
-        if not (more & ~usable).any():
+        # Only destinations whose traffic pays more than it must can gain by another link.
+        must = np.bincount(instance.rows, weights=question.carried(found) * away, minlength=instance.targets)
+        pays = flow @ weights - must
+        rows = np.flatnonzero(pays > _TIE * max(float(must.sum()), float(pays.sum())) / instance.targets)
+        more = np.zeros((len(rows), instance.links), dtype=bool)
+        for asked in question.ask(found, flow):
+            more |= on_shortest_paths(instance.towards(rows), asked, _TIE * float(asked.mean()))
+        if not (more & ~usable[rows]).any():
             # The rest of the gap is HiGHS' tolerance.
             return solved
-        usable = usable | more
+        usable = usable.copy()
+        usable[rows] |= more
     return solved if solved is not None else _never()
 
 
