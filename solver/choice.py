@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Protocol
 
 import numpy as np
 
 from solver.backends import HIGHS
+from solver.engines import potential
 from solver.engines.aggregated import Aggregated
 from solver.engines.growth import Mask, shortest_arcs
 from solver.engines.paths import Tunnels
@@ -21,10 +22,8 @@ from solver.watch import Watch
 from topologies.errors import InputError
 from topologies.fabric import LinkId, NodeKind
 
-_SMALL = 3_000
-"""(destination, link) pairs on shortest paths up to which a linear program takes less than any analysis."""
 _LARGE = 200_000
-"""The same, from which a linear program takes minutes."""
+"""(destination, node) pairs from which a linear program takes minutes."""
 
 
 class Engine(StrEnum):
@@ -173,8 +172,50 @@ def pick(question: Question, spec: EngineSpec, memory: Memory | None) -> Pick:
         return Pick(Reference(spec.solver), str(spec), forced)
     if spec.engine in (Engine.COLOURING, Engine.PATHS):
         raise InputError(f"the engine {spec} answers other questions: colouring single paths, paths candidate paths")
+    trunk = question.trunk.instance
     arcs = memory.recall(question) if memory is not None else None
     grown = Aggregated(question.groups, arcs)
     if spec.engine is Engine.AGGREGATED:
         return Pick(grown, str(spec), forced)
+    scalable = question.objective in (Objective.MIN_MAX_UTILISATION, Objective.MAX_CONCURRENT_FLOW)
+    pairs = trunk.targets * trunk.vertices
+    if spec.engine is Engine.POTENTIAL or (scalable and pairs > _LARGE):
+        if not scalable:
+            raise InputError(f"the engine {spec} knows no {question.objective}; take auto or aggregated")
+        why = (
+            forced
+            if spec.engine is Engine.POTENTIAL
+            else f"{pairs} (destination, node) pairs are too many for a program"
+        )
+        return Pick(Potential(question.gap, question.seed), str(Engine.POTENTIAL), why, approximate=True)
     return Pick(grown, str(Engine.AGGREGATED), "no symmetry to use")
+
+
+@dataclass(frozen=True, slots=True)
+class Potential:
+    """Engine ``potential``: a largest share to a gap, and the least utilisation as its reciprocal.
+
+    Attributes
+    ----------
+    gap : float
+    seed : int
+    """
+
+    gap: float
+    seed: int
+
+    def least_delay(self, instance: Instance, watch: Watch) -> Answer | None:
+        raise InputError("the engine potential knows no min-delay; take auto or aggregated")
+
+    def least_queueing(self, instance: Instance, watch: Watch) -> Answer | None:
+        raise InputError("the engine potential knows no min-queueing-delay; take auto or aggregated")
+
+    def least_utilisation(self, instance: Instance, watch: Watch, floor: float = 0.0) -> Answer:
+        """The least maximum utilisation, to the gap; delay plays no part."""
+        whole = replace(instance, allowed_bps=instance.capacities_bps)
+        answer = self.largest_share(whole, watch)
+        return replace(answer, flow_bps=answer.flow_bps / answer.share, share=1.0)
+
+    def largest_share(self, instance: Instance, watch: Watch) -> Answer:
+        """The largest share of every demand, to the gap."""
+        return potential.largest_share(instance, watch, gap=self.gap, seed=self.seed)
