@@ -214,7 +214,7 @@ class Potential:
         """The least maximum utilisation, to the gap; delay plays no part."""
         whole = replace(instance, allowed_bps=instance.capacities_bps)
         answer = self.largest_share(whole, watch)
-        return replace(answer, flow_bps=answer.flow_bps / answer.share, share=1.0)
+        return replace(answer, flow_bps=(1 / answer.share) * answer.flow_bps, share=1.0)
 
     def largest_share(self, instance: Instance, watch: Watch) -> Answer:
         """The largest share of every demand, to the gap."""

@@ -8,6 +8,7 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from solver.choice import Engine, EngineSpec, Memory, Pick, pick
+from solver.coloured import Coloured, coloured, coloured_solution
 from solver.engines.aggregated import Aggregated
 from solver.engines.fairness import common_share, fair_rates
 from solver.engines.paths import Tunnels
@@ -55,6 +56,15 @@ def fractional(question: Question, spec: EngineSpec, memory: Memory | None = Non
         idle = Answer(flow, 1.0, np.zeros(frame.instance.links), "no demand leaves its switch")
         chosen = Pick(_Idle(idle), "none", "nothing to decide")
     else:
+        if spec.engine is Engine.AUTO and question.objective is not Objective.MIN_QUEUEING_DELAY:
+            found = coloured(question)
+            if (
+                isinstance(found, Coloured)
+                and found.beats_splitting
+                and (question.objective is not Objective.MIN_DELAY or found.worst <= 1 + _FIT)
+            ):
+                reason = "equal demands on a Clos fabric: not even splitting them is better than one path each"
+                return coloured_solution(question, found, reason, fractional=True)
         chosen = pick(question, spec, memory)
     if question.objective is Objective.MIN_DELAY:
         solution = _all_carried(question, frame, chosen, chosen.method.least_delay(frame.instance, question.watch))

@@ -33,6 +33,11 @@ class Objective(StrEnum):
         """Whether what is carried is a result; the other objectives carry every demand whole."""
         return self in (Objective.MAX_CONCURRENT_FLOW, Objective.MAX_MIN_FAIR)
 
+    @property
+    def is_about_the_worst_link(self) -> bool:
+        """Whether the utilisation of the worst link alone decides."""
+        return self in (Objective.MIN_MAX_UTILISATION, Objective.MAX_CONCURRENT_FLOW)
+
 
 class Status(StrEnum):
     """How good a routing is known to be."""

@@ -8,7 +8,8 @@ import numpy as np
 
 from solver.backends import HIGHS
 from solver.candidates import Candidates, Links
-from solver.choice import EngineSpec, Memory
+from solver.choice import Engine, EngineSpec, Memory
+from solver.coloured import Coloured, coloured, coloured_solution
 from solver.engines.paths import Choice as PathChoice
 from solver.engines.paths import Tunnels
 from solver.errors import SolverError
@@ -21,8 +22,11 @@ from solver.routing import Objective, PathFlows
 from solver.single_path import Choice, Cost, choose, integral_bound
 from solver.solution import Solution
 from solver.splits import split_paths
+from topologies.errors import InputError
 
 _MARGIN = 1e-6
+_MANY = 300
+"""Demands from which neither programs nor tables of candidate paths are quick."""
 _MOST_PATHS = 256
 """Candidates per demand: all shortest paths of a fat-tree up to k=32."""
 _EXTRA_HOPS = 2
@@ -39,10 +43,31 @@ def one_path_each(question: Question, spec: EngineSpec, memory: Memory | None = 
     SolverError
         An engine failed, or no choice of paths was found that stays within capacity.
     """
+    if spec.engine in (Engine.AUTO, Engine.COLOURING):
+        found = coloured(question)
+        if isinstance(found, Coloured):
+            large = len(question.demands) > _MANY
+            if found.is_best(question.objective):
+                return _beside_bound(question, found, "no choice of single paths is better")
+            if large or spec.engine is Engine.COLOURING:
+                return _beside_bound(question, found, "not proven best")
+        elif spec.engine is Engine.COLOURING:
+            raise InputError(f"the engine colouring does not fit: {found.reason}; take auto")
     split = fractional(question, spec, memory)
     bound = worst_bound(question, split)
     choice, _ = choose_paths(question, split, bound, backend=spec.solver)
     return single_solution(question, split, choice.paths, f"single paths by {choice.method}")
+
+
+def _beside_bound(question: Question, found: Coloured, verdict: str) -> Solution:
+    """Coloured paths, and how far from the bounds they are."""
+    reason = f"equal demands on a Clos fabric, {verdict}"
+    if not found.beats_splitting:
+        reason += (
+            f": the worst link is at {found.worst:.4g} of what is allowed, split demands could not go below "
+            f"{1 / found.cut.share:.4g}, whole ones not below {found.whole_bound:.4g}"
+        )
+    return coloured_solution(question, found, reason, fractional=False)
 
 
 def worst_bound(question: Question, split: Solution) -> float:
