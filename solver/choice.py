@@ -14,10 +14,11 @@ from solver.engines.aggregated import Aggregated
 from solver.engines.growth import Mask, shortest_arcs
 from solver.engines.paths import Tunnels
 from solver.engines.reference import Reference
-from solver.instance import Answer, Instance
+from solver.instance import Answer, Flow, Instance
 from solver.permitted import permitted_paths
 from solver.question import Question
 from solver.routing import Objective
+from solver.solution import Solution
 from solver.watch import Watch
 from topologies.errors import InputError
 from topologies.fabric import LinkId, NodeKind
@@ -41,13 +42,13 @@ class Engine(StrEnum):
 class Method(Protocol):
     """An engine for demands that may split; ``None`` says that the demands do not fit."""
 
-    def least_delay(self, instance: Instance, watch: Watch) -> Answer | None: ...
+    def least_delay(self, instance: Instance, watch: Watch, /) -> Answer | None: ...
 
-    def least_utilisation(self, instance: Instance, watch: Watch, floor: float = 0.0) -> Answer: ...
+    def least_utilisation(self, instance: Instance, watch: Watch, floor: float = 0.0, /) -> Answer: ...
 
-    def largest_share(self, instance: Instance, watch: Watch) -> Answer: ...
+    def largest_share(self, instance: Instance, watch: Watch, /) -> Answer: ...
 
-    def least_queueing(self, instance: Instance, watch: Watch) -> Answer | None: ...
+    def least_queueing(self, instance: Instance, watch: Watch, /) -> Answer | None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +93,7 @@ class Memory:
     Which links were worth having for each destination is remembered by name, and so survives changes.
     """
 
-    used: dict[Objective, dict[str, tuple[frozenset[int], frozenset[LinkId]]]] = field(default_factory=dict)
+    answers: dict[Objective, tuple[Question, Flow]] = field(default_factory=dict)
     _tunnels: tuple[object, Tunnels] | None = None
 
     def tunnels(self, question: Question) -> Tunnels:
@@ -102,61 +103,64 @@ class Memory:
             self._tunnels = (key, Tunnels(permitted_paths(question)))
         return self._tunnels[1]
 
-    def keep(self, question: Question, method: Method) -> None:
-        """Remember what an engine's answer used."""
-        arcs = getattr(method, "arcs", None)
-        if arcs is None:
-            return
-        ids = [question.fabric.link_ids[link] for link in question.trunk.links.tolist()]
-        self.used[question.objective] = {
-            name: (origins, frozenset(ids[link] for link in np.flatnonzero(row).tolist()))
-            for name, origins, row in zip(_target_names(question), _origins(question), arcs, strict=True)
-        }
+    def keep(self, question: Question, solution: Solution) -> None:
+        """Remember an answer."""
+        self.answers[question.objective] = (question, solution.flow_bps)
 
     def recall(self, question: Question) -> Mask | None:
         """What the last answer used, in the numbers of this question, and shortest paths where that is not enough.
 
         It is enough for destinations whose links all live and whose sources are the same.
         """
-        used = self.used.get(question.objective)
-        if used is None:
+        if question.objective not in self.answers:
             return None
-        position = {question.fabric.link_ids[link]: at for at, link in enumerate(question.trunk.links.tolist())}
+        before, flow = self.answers[question.objective]
+        used = _used(before, flow)
         trunk = question.trunk.instance
+        position = {question.fabric.link_ids[link]: at for at, link in enumerate(question.trunk.links.tolist())}
         arcs = np.zeros((trunk.targets, trunk.links), dtype=bool)
         changed = np.zeros(trunk.targets, dtype=bool)
-        for row, (name, origins) in enumerate(zip(_target_names(question), _origins(question), strict=True)):
-            before, links = used.get(name, (frozenset(), frozenset()))
+        nothing: tuple[frozenset[str], frozenset[LinkId]] = (frozenset(), frozenset())
+        for row, (name, origins) in enumerate(zip(*_ends(question), strict=True)):
+            sources, links = used.get(name, nothing)
             places = [position[link] for link in links if link in position]
             arcs[row, places] = True
-            changed[row] = before != origins or len(places) < len(links)
+            changed[row] = sources != origins or len(places) < len(links)
         if changed.any():
             arcs[changed] |= shortest_arcs(trunk)[changed]
         return arcs
 
 
-def _origins(question: Question) -> list[frozenset[int]]:
-    """The vertices from which anything flows to each destination of the trunk."""
-    trunk = question.trunk.instance
-    origins: list[set[int]] = [set() for _ in range(trunk.targets)]
-    for row, origin in zip(trunk.rows.tolist(), trunk.origins.tolist(), strict=True):
-        origins[row].add(origin)
-    return [frozenset(some) for some in origins]
+def _used(question: Question, flow: Flow) -> dict[str, tuple[frozenset[str], frozenset[LinkId]]]:
+    """By the name of each destination of the trunk: where its traffic starts, and the links that it used."""
+    trunk, ids = question.trunk, question.fabric.link_ids
+    number = np.full(question.instance.links, -1, dtype=np.intp)
+    number[trunk.links] = np.arange(len(trunk.links))
+    entries = flow.tocoo()
+    rows, links = trunk.row_of[entries.coords[0]], entries.coords[1]
+    used: list[set[LinkId]] = [set() for _ in range(trunk.instance.targets)]
+    for row, link in zip(rows.tolist(), links.tolist(), strict=True):
+        if row >= 0 and number[link] >= 0:
+            used[row].add(ids[link])
+    names, origins = _ends(question)
+    return {name: (source, frozenset(some)) for name, source, some in zip(names, origins, used, strict=True)}
 
 
-def _target_names(question: Question) -> list[str]:
-    """The node of each destination of the trunk."""
-    trunk = question.trunk
-    at = np.empty(trunk.instance.vertices, dtype=np.intp)
-    goals = np.where(
-        trunk.down >= 0, question.instance.tails[trunk.down], question.instance.target_vertices[question.instance.rows]
-    )
-    crossing = trunk.demand_of >= 0
-    at[trunk.instance.target_vertices[trunk.instance.rows[trunk.demand_of[crossing]]]] = goals[crossing]
+def _ends(question: Question) -> tuple[list[str], list[frozenset[str]]]:
+    """The node of each destination of the trunk, and those from which anything flows to it."""
+    whole, trunk = question.instance, question.trunk
     nodes = question.fabric.nodes
     hosts = [number for number, node in enumerate(nodes) if node.kind is NodeKind.HOST]
-    every = [*range(len(nodes)), *hosts]
-    return [nodes[every[vertex]].id for vertex in at[trunk.instance.target_vertices].tolist()]
+    names = [*(node.id for node in nodes), *(nodes[host].id for host in hosts)]
+    goals = np.where(trunk.down >= 0, whole.tails[trunk.down], whole.target_vertices[whole.rows])
+    starts = np.where(trunk.up >= 0, whole.heads[trunk.up], whole.origins)
+    found: list[str] = [""] * trunk.instance.targets
+    origins: list[set[str]] = [set() for _ in found]
+    for demand in np.flatnonzero(trunk.demand_of >= 0).tolist():
+        row = int(trunk.instance.rows[trunk.demand_of[demand]])
+        found[row] = names[int(goals[demand])]
+        origins[row].add(names[int(starts[demand])])
+    return found, [frozenset(some) for some in origins]
 
 
 def pick(question: Question, spec: EngineSpec, memory: Memory | None) -> Pick:
@@ -204,13 +208,13 @@ class Potential:
     gap: float
     seed: int
 
-    def least_delay(self, instance: Instance, watch: Watch) -> Answer | None:
+    def least_delay(self, _instance: Instance, _watch: Watch) -> Answer | None:
         raise InputError("the engine potential knows no min-delay; take auto or aggregated")
 
-    def least_queueing(self, instance: Instance, watch: Watch) -> Answer | None:
+    def least_queueing(self, _instance: Instance, _watch: Watch) -> Answer | None:
         raise InputError("the engine potential knows no min-queueing-delay; take auto or aggregated")
 
-    def least_utilisation(self, instance: Instance, watch: Watch, floor: float = 0.0) -> Answer:
+    def least_utilisation(self, instance: Instance, watch: Watch, _floor: float = 0.0) -> Answer:
         """The least maximum utilisation, to the gap; delay plays no part."""
         whole = replace(instance, allowed_bps=instance.capacities_bps)
         answer = self.largest_share(whole, watch)

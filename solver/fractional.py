@@ -9,19 +9,22 @@ from scipy.sparse import csr_array
 
 from solver.choice import Engine, EngineSpec, Memory, Pick, pick
 from solver.coloured import Coloured, coloured, coloured_solution
+from solver.cuts import narrowest
 from solver.engines.aggregated import Aggregated
 from solver.engines.fairness import common_share, fair_rates
 from solver.engines.paths import Tunnels
 from solver.engines.reference import Reference
 from solver.errors import SolverError
+from solver.hurry import in_time
 from solver.instance import Answer, Floats, Flow, Instance, loads_of
-from solver.jam import infeasibility
+from solver.jam import infeasibility, tightest
 from solver.permitted import permitted_paths
 from solver.polish import polished
 from solver.proof import QUEUEING_FROM, QUEUEING_SLOPES
 from solver.question import Question
 from solver.routing import Objective
 from solver.solution import Solution
+from solver.watch import Watch
 from topologies.errors import InputError
 
 _FIT = 1e-9
@@ -64,20 +67,20 @@ def fractional(question: Question, spec: EngineSpec, memory: Memory | None = Non
                 and (question.objective is not Objective.MIN_DELAY or found.worst <= 1 + _FIT)
             ):
                 reason = "equal demands on a Clos fabric: not even splitting them is better than one path each"
-                return coloured_solution(question, found, reason, fractional=True)
+                solution = coloured_solution(question, found, reason, fractional=True)
+                if memory is not None:
+                    memory.keep(question, solution)
+                return solution
         chosen = pick(question, spec, memory)
-    if question.objective is Objective.MIN_DELAY:
-        solution = _all_carried(question, frame, chosen, chosen.method.least_delay(frame.instance, question.watch))
-    elif question.objective is Objective.MIN_QUEUEING_DELAY:
-        queued = chosen.method.least_queueing(frame.instance, question.watch)
-        solution = _all_carried(question, frame, chosen, queued)
-        solution = replace(solution, prices=solution.prices + frame.marginal_costs())
-    elif question.objective is Objective.MIN_MAX_UTILISATION:
-        solution = _least_utilisation(question, frame, chosen)
+    answer = _run(question, frame, chosen)
+    if question.objective is Objective.MIN_MAX_UTILISATION:
+        solution = _least_utilisation(question, frame, chosen, answer)
+    elif question.objective is Objective.MAX_CONCURRENT_FLOW:
+        solution = _largest_share(question, frame, chosen, answer)
     else:
-        solution = _largest_share(question, frame, chosen)
+        solution = _all_carried(question, frame, chosen, answer)
     if memory is not None and spec.engine is not Engine.PULP:
-        memory.keep(question, chosen.method)
+        memory.keep(question, solution)
     return solution
 
 
@@ -140,36 +143,63 @@ class _Idle:
         return self.answer
 
 
+def _run(question: Question, frame: _Frame, chosen: Pick) -> Answer | None:
+    """What the engine says, within the time there is."""
+    instance, method, objective = frame.instance, chosen.method, question.objective
+    if not objective.may_carry_less and objective is not Objective.MIN_MAX_UTILISATION:
+        cut = tightest(question)
+        if cut is not None and cut.share < 1 - _FIT:
+            raise infeasibility(question, None)
+
+    def run(watch: Watch) -> Answer | None:
+        if objective is Objective.MIN_DELAY:
+            return method.least_delay(instance, watch)
+        if objective is Objective.MIN_QUEUEING_DELAY:
+            return method.least_queueing(instance, watch)
+        if objective is Objective.MIN_MAX_UTILISATION:
+            return method.least_utilisation(instance, watch, frame.fullest(question.instance.capacities_bps)[0])
+        return method.largest_share(instance, watch)
+
+    cut = narrowest(instance, instance.allowed_bps)
+    prices = np.zeros(instance.links) if cut is None else cut.prices(instance.links)
+    return in_time(run, instance, objective, question.watch, prices=prices, seed=question.seed)
+
+
 def _all_carried(question: Question, frame: _Frame, chosen: Pick, answer: Answer | None) -> Solution:
-    if frame.fullest(question.instance.allowed_bps)[0] > 1 + _FIT:
-        raise infeasibility(question, None)
     if answer is None:
         trunk = question.trunk.instance
         jammed = Aggregated(question.groups).largest_share(trunk, question.watch) if trunk.targets else None
         raise infeasibility(question, None if jammed is None else jammed.prices)
-    return _solution(question, frame, chosen, answer, 1.0, frame.prices(answer.prices))
+    prices = frame.prices(answer.prices)
+    if question.objective is Objective.MIN_QUEUEING_DELAY:
+        prices = prices + frame.marginal_costs()
+    return _solution(question, frame, chosen, answer, 1.0, prices)
 
 
-def _least_utilisation(question: Question, frame: _Frame, chosen: Pick) -> Solution:
-    capacities = question.instance.capacities_bps
-    floor, prices = frame.fullest(capacities)
-    answer = chosen.method.least_utilisation(frame.instance, question.watch, floor)
-    loads = loads_of(answer.flow_bps)
-    value = float((loads / frame.instance.capacities_bps).max(initial=0.0))
+def _least_utilisation(question: Question, frame: _Frame, chosen: Pick, answer: Answer | None) -> Solution:
+    floor, prices = frame.fullest(question.instance.capacities_bps)
+    answer = _must(answer)
+    value = float((loads_of(answer.flow_bps) / frame.instance.capacities_bps).max(initial=0.0))
     if value > floor * (1 + _FIT):
         prices = frame.prices(answer.prices)
     return _solution(question, frame, chosen, answer, 1.0, prices)
 
 
-def _largest_share(question: Question, frame: _Frame, chosen: Pick) -> Solution:
+def _largest_share(question: Question, frame: _Frame, chosen: Pick, answer: Answer | None) -> Solution:
     fullest, prices = frame.fullest(question.instance.allowed_bps)
-    answer = chosen.method.largest_share(frame.instance, question.watch)
+    answer = _must(answer)
     share = answer.share
     if fullest * share > 1:
         share = 1 / fullest
     else:
         prices = frame.prices(answer.prices)
     return _solution(question, frame, chosen, answer, share, prices)
+
+
+def _must(answer: Answer | None) -> Answer:
+    if answer is None:
+        raise SolverError("an engine calls demands unfit where a part may be carried; use another engine")
+    return answer
 
 
 def _solution(
@@ -180,7 +210,12 @@ def _solution(
     if share != 1.0:
         flow = flow * (share if frame.is_trunk else share / answer.share)
     return Solution(
-        flow, carried, prices, chosen.name, f"{chosen.reason}: {answer.reason}", approximate=chosen.approximate
+        flow,
+        carried,
+        prices,
+        chosen.name,
+        f"{chosen.reason}: {answer.reason}",
+        approximate=chosen.approximate or not answer.exact,
     )
 
 

@@ -108,12 +108,15 @@ class Answer:
         Not negative; what proves the bound (`solver.certificate`).
     reason : str
         What was found, in a clause.
+    exact : bool
+        Whether the engine went on to the end.
     """
 
     flow_bps: Flow
     share: float
     prices: Floats
     reason: str
+    exact: bool = True
 
 
 def build(fabric: Fabric, demands: Sequence[Demand], max_utilisation: float = 1.0) -> Instance:

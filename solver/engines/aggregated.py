@@ -23,6 +23,7 @@ from solver.engines.growth import (
 from solver.engines.program import Program, arc_columns, arc_flow
 from solver.errors import SolverError
 from solver.instance import Answer, Floats, Flow, Instance
+from solver.linear import OutOfTime
 from solver.polish import polished
 from solver.watch import Watch
 
@@ -32,7 +33,11 @@ _MARGIN = 1e-10
 """Added to an optimum before it bounds the next program, so that this one stays feasible in floating point."""
 
 
-@dataclass
+_PROVEN = "the prices prove that no other link helps"
+_STOPPED = "stopped at the time limit"
+
+
+@dataclass(frozen=True, eq=False)
 class Aggregated:
     """Engine ``aggregated``: one flow per destination, handed to HiGHS as a matrix.
 
@@ -41,7 +46,7 @@ class Aggregated:
     groups : sequence of array of bool, shape (vertices,)
         Sets whose cuts may prove a share at once, such as pods.
     arcs : array of bool, shape (targets, links), or None
-        What to start with in place of shortest paths; after a question, what its answer used.
+        What to start with in place of shortest paths.
     """
 
     groups: Sequence[NDArray[np.bool_]] = ()
@@ -56,8 +61,14 @@ class Aggregated:
         solved = least_delay(instance, instance.allowed_bps, watch, arcs=self.arcs)
         if solved is None:
             return None
-        flow = least_utilisation_at_delay(instance, instance.allowed_bps, solved.prices, solved.value, watch)
+        if not solved.exact:
+            return self._answer(instance, solved.flow_bps, solved.prices, _STOPPED, exact=False)
         reason = "some demands leave their shortest paths for lack of capacity"
+        try:
+            flow = least_utilisation_at_delay(instance, instance.allowed_bps, solved.prices, solved.value, watch)
+        except OutOfTime:
+            flow = None
+            reason += "; the time limit came before ties were broken"
         return self._answer(instance, solved.flow_bps if flow is None else flow, solved.prices, reason)
 
     def least_utilisation(self, instance: Instance, watch: Watch, floor: float = 0.0) -> Answer:
@@ -70,20 +81,24 @@ class Aggregated:
         """
         solved = self._utilisation(instance, instance.capacities_bps, watch, floor)
         if not solved.exact:
-            return self._answer(instance, solved.flow_bps, solved.prices, "stopped at the time limit")
+            return self._answer(instance, solved.flow_bps, solved.prices, _STOPPED, exact=False)
         limits = instance.capacities_bps * (max(solved.value, floor) * (1 + _MARGIN))
         arcs = (solved.flow_bps.toarray() > 0) | (shortest_arcs(instance) if self.arcs is None else self.arcs)
-        rest = least_delay(instance, limits, watch, arcs=arcs, fits=True)
+        try:
+            rest = least_delay(instance, limits, watch, arcs=arcs, fits=True)
+        except OutOfTime:
+            reason = "the least utilisation is proven, the time limit came before the least delay"
+            return self._answer(instance, solved.flow_bps, solved.prices, reason)
         if rest is None:
             raise SolverError("HiGHS calls a program infeasible that has a solution; use another engine")
-        return self._answer(instance, rest.flow_bps, solved.prices, "the prices prove that no other link helps")
+        return self._answer(instance, rest.flow_bps, solved.prices, _PROVEN)
 
     def largest_share(self, instance: Instance, watch: Watch) -> Answer:
         """The largest share of every demand: the reciprocal of the least utilisation of what is allowed."""
         solved = self._utilisation(instance, instance.allowed_bps, watch, 0.0)
         share = 1 / solved.value
-        reason = "the prices prove that no other link helps" if solved.exact else "stopped at the time limit"
-        answer = self._answer(instance, solved.flow_bps, solved.prices, reason)
+        reason = _PROVEN if solved.exact else _STOPPED
+        answer = self._answer(instance, solved.flow_bps, solved.prices, reason, exact=solved.exact)
         return replace(answer, flow_bps=answer.flow_bps * share, share=share)
 
     def least_queueing(self, instance: Instance, watch: Watch) -> Answer | None:
@@ -91,7 +106,8 @@ class Aggregated:
         solved = least_queueing(instance, instance.allowed_bps, watch, arcs=self.arcs)
         if solved is None:
             return None
-        return self._answer(instance, solved.flow_bps, solved.prices, "least piecewise linear queueing cost")
+        reason = "least piecewise linear queueing cost" if solved.exact else _STOPPED
+        return self._answer(instance, solved.flow_bps, solved.prices, reason, exact=solved.exact)
 
     def shares(self, instance: Instance, caps_bps: Floats, watch: Watch, *, fair: bool) -> tuple[Shares, Answer]:
         """Common or max-min fair shares under caps, then the least total delay at these.
@@ -141,7 +157,6 @@ class Aggregated:
         known = None if cut is None else (1 / cut.share, cut.prices(instance.links))
         return least_utilisation(instance, limits_bps, watch, floor=floor, arcs=self.arcs, known=known)
 
-    def _answer(self, instance: Instance, flow_bps: Flow, prices: Floats, reason: str) -> Answer:
+    def _answer(self, instance: Instance, flow_bps: Flow, prices: Floats, reason: str, *, exact: bool = True) -> Answer:
         flow = polished(instance, flow_bps)
-        self.arcs = flow.toarray() > 0
-        return Answer(flow, 1.0, prices, reason)
+        return Answer(flow, 1.0, prices, reason, exact)
