@@ -94,15 +94,25 @@ def recognise(instance: Instance) -> Clos | Unsuitable:
     leaf_of = np.full(instance.vertices, -1)
     leaf_of[leaf_at >= 0] = np.searchsorted(leaves, leaf_at[leaf_at >= 0])
     links = np.flatnonzero(switch[instance.tails] & switch[instance.heads])
+    found = _climb(instance, links, leaves, leaf_of)
+    if isinstance(found, Clos):
+        return found
+    # Switches that no leaf hangs below, as in a pod without hosts, join planes that are none of each other's business.
+    useful = _useful(instance, links, leaves)
+    again = _climb(instance, useful, leaves, leaf_of) if len(useful) < len(links) else found
+    return again if isinstance(again, Clos) else found
+
+
+def _climb(instance: Instance, links: Ints, leaves: Ints, leaf_of: Ints) -> Clos | Unsuitable:
+    """Peel off level after level, from the leaves up, where paths may use only some links."""
     levels, tiers = [leaves], list[Tier]()
     groups = np.zeros(len(leaves), dtype=np.intp)
     while True:
-        # Hosts have no part in what follows, nor have the levels below.
         position = np.full(instance.vertices, -1)
         position[levels[-1]] = np.arange(len(levels[-1]))
         lower = np.array([position[instance.tails[links]] >= 0, position[instance.heads[links]] >= 0])
         if lower.all(axis=0).any():
-            return Unsuitable(f"vertices of level {len(tiers)} are joined directly, as in no Clos")
+            return Unsuitable(f"switches of level {len(tiers)} are joined directly, as in no Clos")
         if not lower.any():
             break
         found = _tier(instance, links, lower, position, groups)
@@ -115,6 +125,40 @@ def recognise(instance: Instance) -> Clos | Unsuitable:
     if not tiers and len(leaves) > 1:
         return Unsuitable("no links lead from one leaf to another")
     return Clos(tuple(levels), tuple(tiers), leaf_of)
+
+
+def _useful(instance: Instance, links: Ints, leaves: Ints) -> Ints:
+    """Links between switches that leaves hang below; all of them where leaves would lose each other otherwise.
+
+    In a Clos, what lies below two lower neighbours of a switch has no leaf in common. Where it has, the
+    switch is no part of a path up and down between leaves.
+    """
+    tails, heads = instance.tails[links], instance.heads[links]
+    ends = (np.concatenate([tails, heads]), np.concatenate([heads, tails]))
+    size = (instance.vertices, instance.vertices)
+    beside = csr_array((np.ones(len(ends[0]), dtype=np.int32), ends), shape=size)
+    beside.data[:] = 1
+    seen, kept = (np.zeros(instance.vertices, dtype=np.bool_) for _ in range(2))
+    seen[leaves] = kept[leaves] = True
+    front: Ints = leaves
+    below = csr_array((np.ones(len(leaves), dtype=np.int32), (np.arange(len(leaves)),) * 2))
+    while len(front):
+        near = np.unique(beside[front].indices).astype(np.intp)
+        near = near[~seen[near]]
+        seen[near] = True
+        paths = csr_array(beside[near][:, front] @ below)
+        apart = np.ones(len(near), dtype=np.bool_)
+        apart[paths.nonzero()[0][paths.data > 1]] = False
+        front, below = near[apart], paths[apart]
+        kept[front] = True
+    useful = links[kept[tails] & kept[heads]]
+    whole, rest = (
+        connected_components(
+            csr_array((np.ones(len(some)), (instance.tails[some], instance.heads[some])), shape=size), directed=False
+        )[1][leaves]
+        for some in (links, useful)
+    )
+    return useful if len(np.unique(whole)) == len(np.unique(rest)) else links
 
 
 def _hosts(instance: Instance) -> tuple[NDArray[np.bool_], Ints] | Unsuitable:

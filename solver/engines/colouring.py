@@ -9,7 +9,7 @@ from scipy.sparse.csgraph import connected_components
 
 from solver.clos import Clos, Unsuitable, recognise
 from solver.edge_colouring import colour
-from solver.engines.rerouting import improve
+from solver.engines.rerouting import improve, shortest_first
 from solver.instance import Floats, Instance, Ints
 from solver.paths import Paths
 from solver.watch import Watch
@@ -43,6 +43,11 @@ def one_path_each(instance: Instance, watch: Watch, *, seed: int = 0) -> Paths |
         from or to a leaf carries ``ceil(flows of the busiest leaf / its uplinks)`` flows, the least
         possible; for a (partial) permutation of the hosts of a Clos of full bisection no link carries two.
 
+    Raises
+    ------
+    SolverError
+        Failed links leave a demand no path at all.
+
     Notes
     -----
     The planes above the leaves, with parallel links each for itself, are the colours of the flows between
@@ -64,12 +69,11 @@ def one_path_each(instance: Instance, watch: Watch, *, seed: int = 0) -> Paths |
         return clos
     flows = _Flows(instance, clos)
     least = flows.least()
-    if np.isinf(least):
-        return Unsuitable("failed links cut a leaf off from others that it has demands with")
     flows.colour()
-    if not flows.repair(least, watch, np.random.default_rng(seed)):
-        return Unsuitable("failed links leave no path up and down between two leaves")
+    flows.repair(least, watch, np.random.default_rng(seed))
     paths = flows.paths()
+    if flows.broken.any():
+        paths = shortest_first(instance, watch, seed, given=paths)
     if paths.worst(instance) > least * (1 + _EQUAL) and not watch.expired():
         return improve(instance, paths, watch, goal=least, seed=seed)
     return paths
@@ -111,9 +115,8 @@ class _Flows:
             for ends, links in ((self._sources, tier.up), (self._targets, tier.down)):
                 must = np.bincount(pod[ends[crossing]], minlength=pods)
                 live = np.bincount(pod_of, np.count_nonzero(links >= 0, axis=(1, 2)), minlength=pods)
-                if np.any(must[live == 0]):
-                    return np.inf
-                each = np.ceil(must[must > 0] / live[must > 0])
+                # Who has lost all links up leaves by detours, through slower links or other leaves, or not at all.
+                each = np.ceil(must[live > 0] / live[live > 0])
                 least = max(least, float(each.max(initial=0.0)) * self._rate_bps / tier.allowed_bps)
             row, plane = np.nonzero(tier.above >= 0)
             size = pods + int(tier.above.max()) + 1
@@ -143,14 +146,12 @@ class _Flows:
             flows, lower, upper = flows[on], lower[on], upper[on]
         self.broken[flows] = True
 
-    def repair(self, least: float, watch: Watch, random: np.random.Generator) -> bool:
-        """Lead flows around missing links, then away from overfull ones; False where one has no path at all."""
+    def repair(self, least: float, watch: Watch, random: np.random.Generator) -> None:
+        """Lead flows around missing links, then away from overfull ones; those without either stay broken."""
         self.ups[:, self.broken] = self.downs[:, self.broken] = -1
         state = _Fullness(self._clos, self._adds, np.concatenate([self.ups.ravel(), self.downs.ravel()]), random)
         for flow in np.flatnonzero(self.broken).tolist():
-            if not self._place(state, flow):
-                return False
-        self.broken[:] = False
+            self.broken[flow] = not self._place(state, flow)
         limit, fewest, patience = least * (1 + _EQUAL), len(self._adds) + 1, _PATIENCE
         while patience and not watch.expired():
             over = np.append(state.fullness > limit, False)
@@ -165,11 +166,11 @@ class _Flows:
                 if state.fullness[used].max() > limit:
                     state.take(used, -1)
                     self._place(state, flow)
-        return True
 
     def paths(self) -> Paths:
-        """The links in order: up to the turning point, then down."""
+        """The links in order: up to the turning point, then down; none for broken flows."""
         table = np.vstack([self._enter, self.ups, self.downs[::-1], self._leave]).T
+        table[self.broken] = -1
         starts = np.concatenate([[0], np.cumsum(np.count_nonzero(table >= 0, axis=1))])
         return Paths(starts, table[table >= 0])
 

@@ -75,7 +75,7 @@ def improve(
     return best
 
 
-def shortest_first(instance: Instance, watch: Watch, seed: int = 0) -> Paths:
+def shortest_first(instance: Instance, watch: Watch, seed: int = 0, *, given: Paths | None = None) -> Paths:
     """Give each demand, the largest first, the least loaded of its paths of least delay.
 
     Parameters
@@ -85,6 +85,8 @@ def shortest_first(instance: Instance, watch: Watch, seed: int = 0) -> Paths:
         Once it has expired, demands still to come take any shortest path.
     seed : int
         Of the order among equal rates.
+    given : Paths or None
+        Demands that have links here keep them.
 
     Returns
     -------
@@ -96,13 +98,15 @@ def shortest_first(instance: Instance, watch: Watch, seed: int = 0) -> Paths:
     SolverError
         A demand has no path.
     """
-    order = np.lexsort((np.random.default_rng(seed).permutation(len(instance.rates_bps)), -instance.rates_bps))
-    walk = _ShortestWalk(instance)
-    chosen: list[list[int]] = [[]] * len(order)
+    demands = len(instance.rates_bps)
+    chosen = [np.zeros(0, dtype=np.intp) if given is None else given.of(demand) for demand in range(demands)]
+    walk = _ShortestWalk(instance, np.zeros(instance.links) if given is None else given.loads_bps(instance))
+    order = np.lexsort((np.random.default_rng(seed).permutation(demands), -instance.rates_bps))
     for demand in order.tolist():
-        chosen[demand] = walk.take(demand, 0.0 if watch.expired() else _STEEP)
+        if not len(chosen[demand]):
+            chosen[demand] = np.array(walk.take(demand, 0.0 if watch.expired() else _STEEP), dtype=np.intp)
     starts = np.concatenate([[0], np.cumsum([len(path) for path in chosen], dtype=np.intp)])
-    return Paths(starts, np.array([link for path in chosen for link in path], dtype=np.intp))
+    return Paths(starts, np.concatenate([np.zeros(0, dtype=np.intp), *chosen]))
 
 
 class _Graph:
@@ -245,14 +249,14 @@ def _less(one: tuple[float, int, float], other: tuple[float, int, float]) -> boo
 class _ShortestWalk:
     """Shortest paths by delay, the least loaded first; loads follow every path taken."""
 
-    def __init__(self, instance: Instance) -> None:
+    def __init__(self, instance: Instance, loads_bps: Floats) -> None:
         self._instance, self._graph = instance, _Graph(instance)
         longest = float(instance.delays_s.max(initial=0.0))
         weights = instance.delays_s + (longest * _HOP if longest else 1.0)
         # A link of -1 is the way from a switch to itself.
         self._lengths: list[float] = [*weights.tolist(), 0.0]
         self._allowed: list[float] = [*instance.allowed_bps.tolist(), np.inf]
-        self._loads: list[float] = [0.0] * (instance.links + 1)
+        self._loads: list[float] = [*loads_bps.tolist(), 0.0]
         self._out: list[list[tuple[int, int]]] = [[] for _ in range(self._graph.size)]
         ends = zip(self._graph.tails.tolist(), self._graph.heads.tolist(), strict=True)
         for link, (tail, head) in enumerate(ends):
