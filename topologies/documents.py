@@ -61,6 +61,9 @@ def _place(location: tuple[int | str, ...], data: Any) -> str:
             kind = str(location[depth - 1]).removesuffix("s") if depth else "entry"
             name = f"{kind} {step + 1}"
             if isinstance(value, dict):
-                label = value.get("id") or " → ".join(str(value[end]) for end in ("source", "target") if end in value)
+                # networkx graphs often number their nodes, from 0.
+                label = str(value.get("id", "")) or " → ".join(
+                    str(value[end]) for end in ("source", "target") if end in value
+                )
                 name = f"{kind} {label!r}" if label else name
     return name

@@ -1,10 +1,12 @@
-"""Reads and writes fabrics as networkx node-link files, JSON or YAML."""
+"""Reads fabrics from files of all formats, and writes them as networkx node-link files, JSON or YAML."""
 
 from __future__ import annotations
 
+import math
 import re
-from collections import defaultdict
-from collections.abc import Sequence
+from collections import defaultdict, deque
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from ipaddress import AddressValueError, IPv4Address
 from pathlib import Path
 from typing import Annotated, Any
@@ -33,7 +35,7 @@ class _NodeEntry(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     id: _Name
-    kind: NodeKind
+    kind: NodeKind | None = None
     tier: int | None = None
     pod: int | None = None
     rail: int | None = None
@@ -67,7 +69,8 @@ class _NodeEntry(BaseModel):
 
     def node(self) -> Node:
         dpid = None if self.dpid is None else int(self.dpid, 16)
-        return Node(self.id, self.kind, self.tier, self.pod, self.rail, dpid, self.ip, self.mac)
+        kind = self.kind or NodeKind.SWITCH
+        return Node(self.id, kind, self.tier, self.pod, self.rail, dpid, self.ip, self.mac)
 
 
 class _LinkEntry(BaseModel):
@@ -108,15 +111,47 @@ class _File(BaseModel):
         return self
 
 
-def read_fabric(path: str | Path) -> Fabric:
-    """Read a fabric file; `fabric_from_json` says what it may hold.
+def read_fabric(path: str | Path, *, capacity_bps: float | None = None) -> Fabric:
+    """Read a fabric: a node-link file, a REPETITA file, or a network of the package topohub.
+
+    Parameters
+    ----------
+    path : str or Path
+        A file: REPETITA where the suffix is ``.graph`` (see `read_graph`), node-link JSON where it is
+        ``.json``, else the same as YAML (see `fabric_from_json`); or ``topohub:NAME`` (see `read_topohub`).
+    capacity_bps : float or None
+        Capacity of every link for which the source states none, bit/s; None leaves them without.
 
     Raises
     ------
     InputError
-        The file cannot be read, is not well-formed or breaks a rule; the message names file and object.
+        The file cannot be read, is not well-formed or breaks a rule, or a link leads from a node to itself;
+        the message names file and object.
     """
-    return fabric_from_json(read_document(path).content, str(path))
+    # They build on this module.
+    from topologies.repetita import read_graph
+    from topologies.topohub import PREFIX, read_topohub
+
+    if capacity_bps is not None and not 0 < capacity_bps < math.inf:
+        raise InputError(f"--capacity is {capacity_bps:g} bit/s; it must be above 0 and finite")
+    where = str(path)
+    if where.startswith(PREFIX):
+        return read_topohub(where.removeprefix(PREFIX), capacity_bps)
+    if Path(path).suffix.lower() == ".graph":
+        fabric = read_graph(path)
+    else:
+        fabric = fabric_from_json(read_document(path).content, where)
+    for link in fabric.links:
+        if link.source == link.target:
+            raise InputError(f"{where}: link {link.id} leads from {link.source!r} to itself; remove it")
+    return fabric if capacity_bps is None else _with_capacity(fabric, capacity_bps)
+
+
+def _with_capacity(fabric: Fabric, capacity_bps: float) -> Fabric:
+    links = (
+        link if link.capacity_bps is not None else replace(link, capacity_bps=capacity_bps) for link in fabric.links
+    )
+    return Fabric(fabric.nodes, tuple(links), fabric.version)
 
 
 def write_fabric(fabric: Fabric, path: str | Path) -> None:
@@ -152,10 +187,11 @@ def fabric_to_json(fabric: Fabric) -> dict[str, Any]:
 def fabric_from_json(data: Any, where: str) -> Fabric:
     """Build a fabric from node-link data.
 
-    Links stand under ``links`` or ``edges``; each link of an undirected graph gives both directions. A
-    bare ``capacity`` is read as bit/s. Missing ports are numbered in file order with the lowest numbers
-    that are free at their node; in a directed graph the n-th link from a to b without ports and the n-th
-    from b to a are taken as the two directions of one cable.
+    Nodes are switches where none has a ``kind`` or an address, as in graphs of wide-area networks. Links
+    stand under ``links`` or ``edges``; each link of an undirected graph gives both directions. A bare
+    ``capacity`` is read as bit/s. Missing ports are numbered in file order with the lowest numbers that are
+    free at their node; in a directed graph the n-th link from a to b without ports and the n-th from b to a
+    are taken as the two directions of one cable.
 
     Parameters
     ----------
@@ -166,14 +202,19 @@ def fabric_from_json(data: Any, where: str) -> Fabric:
     Raises
     ------
     InputError
-        An unknown key, a missing or impossible value; the message names object and remedy.
+        An unknown key, a missing or impossible value, a kind on some nodes only; the message names object
+        and remedy.
     """
     try:
         file = _File.model_validate(data)
     except ValidationError as error:
         raise explain(error, where, data) from None
+    _refuse_missing_kinds(file.nodes, where)
     entries = file.links if file.links is not None else file.edges or []
-    ports = _numbered(entries, pair_directions=file.directed)
+    ports = number_ports(
+        [(entry.source, entry.source_port, entry.target, entry.target_port) for entry in entries],
+        pair_directions=file.directed,
+    )
     links: list[Link] = []
     for entry, (source_port, target_port) in zip(entries, ports, strict=True):
         capacity = entry.capacity_bps if entry.capacity_bps is not None else entry.capacity
@@ -186,33 +227,64 @@ def fabric_from_json(data: Any, where: str) -> Fabric:
         raise InputError(f"{where}: {error}") from None
 
 
-def _numbered(entries: Sequence[_LinkEntry], *, pair_directions: bool) -> list[tuple[int, int]]:
-    """Source and target port of each link, missing ones numbered in file order."""
-    taken: defaultdict[str, set[int]] = defaultdict(set)
-    for entry in entries:
-        taken[entry.source].update(port for port in (entry.source_port,) if port is not None)
-        taken[entry.target].update(port for port in (entry.target_port,) if port is not None)
-    waiting: defaultdict[tuple[str, str], list[tuple[int, int]]] = defaultdict(list)
+def _refuse_missing_kinds(nodes: Sequence[_NodeEntry], where: str) -> None:
+    no_kinds = all(node.kind is None for node in nodes)
+    for node in nodes:
+        # Only hosts have addresses, so a file with some is no graph of switches.
+        if node.kind is None and not (no_kinds and node.ip is None and node.mac is None):
+            raise InputError(
+                f"{where}: node {node.id!r} lacks 'kind'; add it (where no node has a kind or an address, "
+                "all are switches)"
+            )
+
+
+def number_ports(
+    ends: Sequence[tuple[str, int | None, str, int | None]], *, pair_directions: bool
+) -> list[tuple[int, int]]:
+    """Number the ports of links that lack them, in order, with the lowest numbers free at their node.
+
+    Parameters
+    ----------
+    ends : sequence of (source, source port, target, target port)
+        Of each link.
+    pair_directions : bool
+        Take the n-th link from a to b without ports and the n-th from b to a as two directions of a cable.
+
+    Returns
+    -------
+    list of (source port, target port), in the order of ``ends``
+    """
+    free = _FreePorts(ends)
+    waiting: defaultdict[tuple[str, str], deque[tuple[int, int]]] = defaultdict(deque)
     ports: list[tuple[int, int]] = []
-    for entry in entries:
-        bare = entry.source_port is None and entry.target_port is None
-        opposite = waiting[entry.target, entry.source]
-        if pair_directions and bare and opposite:
-            other_source_port, other_target_port = opposite.pop(0)
-            ports.append((other_target_port, other_source_port))
+    for source, source_port, target, target_port in ends:
+        bare = source_port is None and target_port is None
+        if pair_directions and bare and (opposite := waiting[target, source]):
+            ports.append(opposite.popleft()[::-1])
             continue
-        source_port = entry.source_port or _lowest_free(taken[entry.source])
-        target_port = entry.target_port or _lowest_free(taken[entry.target])
-        ports.append((source_port, target_port))
+        numbered = (source_port or free.take(source), target_port or free.take(target))
+        ports.append(numbered)
         if bare:
-            waiting[entry.source, entry.target].append((source_port, target_port))
+            waiting[source, target].append(numbered)
     return ports
 
 
-def _lowest_free(taken: set[int]) -> int:
-    port = next(number for number in range(1, len(taken) + 2) if number not in taken)
-    taken.add(port)
-    return port
+class _FreePorts:
+    """The lowest free port of each node; they only get fewer, so each node's search goes on where it stopped."""
+
+    def __init__(self, ends: Iterable[tuple[str, int | None, str, int | None]]) -> None:
+        self._given: defaultdict[str, set[int | None]] = defaultdict(set)
+        self._last: defaultdict[str, int] = defaultdict(int)
+        for source, source_port, target, target_port in ends:
+            self._given[source].add(source_port)
+            self._given[target].add(target_port)
+
+    def take(self, node: str) -> int:
+        port = self._last[node] + 1
+        while port in self._given[node]:
+            port += 1
+        self._last[node] = port
+        return port
 
 
 def _without_none(**values: object) -> dict[str, object]:

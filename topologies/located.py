@@ -38,6 +38,27 @@ class Document:
         return str(self.path)
 
 
+def read_text(path: str | Path) -> str:
+    """The text of a file in UTF-8, without a byte order mark.
+
+    Raises
+    ------
+    InputError
+        The file cannot be read, is too large or is no text.
+    """
+    path = Path(path)
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_FILE_BYTES + 1)
+        if len(data) > MAX_FILE_BYTES:
+            raise InputError(f"{path} is larger than {MAX_FILE_BYTES >> 20} MiB; is it the right file?")
+        return data.decode("utf-8-sig")
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{path} is no text in UTF-8; is it the right file?") from None
+
+
 def read_document(path: str | Path) -> Document:
     """Read a YAML file, or a JSON file where the name ends in ``.json``; an empty file has no keys.
 
@@ -47,16 +68,7 @@ def read_document(path: str | Path) -> Document:
         The file cannot be read, is no YAML or JSON, is too large, or has a key twice.
     """
     path = Path(path)
-    try:
-        with path.open("rb") as file:
-            data = file.read(MAX_FILE_BYTES + 1)
-        if len(data) > MAX_FILE_BYTES:
-            raise InputError(f"{path} is larger than {MAX_FILE_BYTES >> 20} MiB; is it the right file?")
-        text = data.decode("utf-8-sig")
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise InputError(f"{path} is no text in UTF-8; is it the right file?") from None
+    text = read_text(path)
     lines: dict[Location, int] = {}
     try:
         content = _read_json(text, path) if path.suffix.lower() == ".json" else _read_yaml(text, path, lines)

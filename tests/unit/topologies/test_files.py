@@ -1,6 +1,8 @@
 """Fabric files: node-link JSON and YAML."""
 
 import json
+import os
+from pathlib import Path
 
 import networkx as nx
 import pytest
@@ -8,10 +10,11 @@ from hypothesis import given
 
 from solver.testing import fabrics
 from topologies.errors import HeddleError, InputError
-from topologies.fabric import Fabric, Link, LinkId
+from topologies.fabric import Fabric, Link, LinkId, Node, NodeKind
 from topologies.fat_tree import fat_tree
-from topologies.files import fabric_from_json, fabric_to_json, read_fabric, write_fabric
+from topologies.files import fabric_from_json, fabric_to_json, number_ports, read_fabric, write_fabric
 
+DATA = os.environ.get("HEDDLE_TEST_DATA")
 HOST = {"id": "h1", "kind": "host"}
 SWITCH = {"id": "s1", "kind": "switch"}
 
@@ -67,12 +70,82 @@ def test_missing_ports_avoid_given_ones_and_pair_the_directions_of_a_cable():
     assert fabric.links[0].reverse_id == fabric.links[2].id
 
 
+def test_ports_take_the_lowest_free_number_in_order():
+    ends = [
+        ("a", None, "b", 2),
+        ("a", 2, "b", None),
+        ("a", None, "b", None),
+        ("b", None, "a", None),
+        ("b", None, "a", None),
+    ]
+    assert number_ports(ends, pair_directions=False) == [(1, 2), (2, 1), (3, 3), (4, 4), (5, 5)]
+    assert number_ports(ends, pair_directions=True) == [(1, 2), (2, 1), (3, 3), (3, 3), (4, 4)]
+
+
+@given(fabrics())
+def test_without_ports_the_directions_of_every_cable_find_each_other(fabric):
+    data = fabric_to_json(fabric)
+    for link in data["links"]:
+        del link["source_port"], link["target_port"]
+    read = fabric_from_json(data, "memory")
+    assert read.nodes == fabric.nodes
+    assert [(link.source, link.target) for link in read.links] == [(link.source, link.target) for link in fabric.links]
+    for link in read.links:
+        assert read.link_by_id[link.reverse_id].reverse_id == link.id
+    used = sorted({(node, port) for link in read.links for node, port in (link.id, link.reverse_id)})
+    for node in read.nodes:
+        mine = [port for name, port in used if name == node.id]
+        assert mine == list(range(1, len(mine) + 1))
+
+
+@pytest.mark.parametrize("directed", [True, False])
+def test_a_graph_without_kinds_is_one_of_switches(directed):
+    graph = (nx.DiGraph if directed else nx.Graph)()
+    graph.add_edge(0, 1, capacity=10000.0)
+    fabric = fabric_from_json(nx.node_link_data(graph, edges="links"), "memory")
+    assert fabric.nodes == (Node("0", NodeKind.SWITCH), Node("1", NodeKind.SWITCH))
+    assert fabric.links == (Link("0", 1, "1", 1, 1e4), Link("1", 1, "0", 1, 1e4))[: 1 if directed else 2]
+
+
+@pytest.mark.skipif(DATA is None, reason="HEDDLE_TEST_DATA names no folder with the networks")
+@pytest.mark.parametrize(
+    ("name", "nodes", "links"), [("facebook_pod/Facebook_pod_a.json", 4, 12), ("teal/Kdl.json", 754, 1790)]
+)
+def test_a_real_wide_area_graph_is_read(name, nodes, links):
+    fabric = read_fabric(Path(DATA) / name)
+    assert (len(fabric.switches), len(fabric.links)) == (nodes, links)
+    assert all(link.reverse_id in fabric.link_by_id for link in fabric.links)
+    assert fabric.capacities_bps.min() > 0
+
+
+def test_a_link_to_itself_in_a_file_is_named(tmp_path):
+    (tmp_path / "f.json").write_text(json.dumps(_data({"source": "s1", "target": "s1"})))
+    with pytest.raises(InputError, match=r"f\.json: link s1:1 leads from 's1' to itself; remove it"):
+        read_fabric(tmp_path / "f.json")
+
+
+def test_a_given_capacity_is_that_of_the_links_without_one(tmp_path):
+    links = ({"source": "s1", "target": "h1"}, {"source": "h1", "target": "s1", "capacity_bps": 5.0})
+    (tmp_path / "f.yaml").write_text(json.dumps(_data(*links)))
+    assert [link.capacity_bps for link in read_fabric(tmp_path / "f.yaml").links] == [None, 5.0]
+    assert [link.capacity_bps for link in read_fabric(tmp_path / "f.yaml", capacity_bps=1e9).links] == [1e9, 5.0]
+
+
+@pytest.mark.parametrize("capacity_bps", [0.0, -1.0, float("inf"), float("nan")])
+def test_a_given_capacity_is_a_capacity(tmp_path, capacity_bps):
+    write_fabric(Fabric((), ()), tmp_path / "f.json")
+    with pytest.raises(InputError, match=r"--capacity is .* bit/s; it must be above 0 and finite"):
+        read_fabric(tmp_path / "f.json", capacity_bps=capacity_bps)
+
+
 @pytest.mark.parametrize(
     ("data", "message"),
     [
         ([], "f.json: .*valid dictionary"),
         ({"nodes": []}, "f.json: .*either 'links' or 'edges'"),
-        (_data(nodes=({"id": "h1"},)), "f.json: node 'h1' lacks 'kind'; add it"),
+        (_data(nodes=({"id": "h1"}, SWITCH)), "f.json: node 'h1' lacks 'kind'; add it"),
+        (_data(nodes=({"id": 0}, {"id": 1, "ip": "10.0.0.1"})), "f.json: node '1' lacks 'kind'; add it .*an address"),
+        (_data(nodes=({"id": 0, "label": "Oslo"},)), "node '0' has an unknown key 'label'"),
         (_data(nodes=({**HOST, "colour": 1},)), "node 'h1' has an unknown key 'colour'"),
         (_data(nodes=({**SWITCH, "dpid": 7},)), "node 's1' has dpid 7: write it as 16 hexadecimal digits"),
         (_data(nodes=({**HOST, "ip": "10.0.0.300"},)), "node 'h1' has ip '10.0.0.300': write it as an IPv4"),
