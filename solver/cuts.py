@@ -66,11 +66,6 @@ def narrowest(
     return best
 
 
-def crossing_demand(instance: Instance, weights: Floats) -> float:
-    """``sum_k r_k dist_w(s_k, t_k)``."""
-    return float(instance.rates_bps @ instance.distances(weights)[instance.rows, instance.origins])
-
-
 def _around_vertices(instance: Instance, limits_bps: Floats) -> Cut | None:
     goals = instance.target_vertices[instance.rows]
     best: Cut | None = None

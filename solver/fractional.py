@@ -9,7 +9,6 @@ from scipy.sparse import csr_array
 
 from solver.choice import Engine, EngineSpec, Memory, Pick, pick
 from solver.coloured import Coloured, coloured, coloured_solution
-from solver.cuts import narrowest
 from solver.engines.aggregated import Aggregated
 from solver.engines.fairness import common_share, fair_rates
 from solver.engines.paths import Tunnels
@@ -17,7 +16,7 @@ from solver.engines.reference import Reference
 from solver.errors import SolverError
 from solver.hurry import in_time
 from solver.instance import Answer, Floats, Flow, Instance, loads_of
-from solver.jam import infeasibility, tightest
+from solver.jam import infeasibility, tightest, weighted
 from solver.permitted import permitted_paths
 from solver.polish import polished
 from solver.proof import QUEUEING_FROM, QUEUEING_SLOPES
@@ -160,9 +159,7 @@ def _run(question: Question, frame: _Frame, chosen: Pick) -> Answer | None:
             return method.least_utilisation(instance, watch, frame.fullest(question.instance.capacities_bps)[0])
         return method.largest_share(instance, watch)
 
-    cut = narrowest(instance, instance.allowed_bps)
-    prices = np.zeros(instance.links) if cut is None else cut.prices(instance.links)
-    return in_time(run, instance, objective, question.watch, prices=prices, seed=question.seed)
+    return in_time(run, instance, objective, question.watch, question.seed)
 
 
 def _all_carried(question: Question, frame: _Frame, chosen: Pick, answer: Answer | None) -> Solution:
@@ -262,5 +259,6 @@ def _over_paths(question: Question, spec: EngineSpec, memory: Memory | None) -> 
     tunnels = memory.tunnels(question) if memory is not None else Tunnels(permitted_paths(question))
     solution = tunnels.least(question.instance, question.objective, question.caps_bps, question.watch)
     if solution is None:
-        raise infeasibility(question, None)
+        prices, demand = tunnels.jam(question.instance, question.watch)
+        raise weighted(question, prices, demand)
     return solution

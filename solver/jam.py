@@ -4,37 +4,58 @@ from __future__ import annotations
 
 import numpy as np
 
-from solver.cuts import Cut, crossing_demand, narrowest
-from solver.errors import Infeasible
+from solver.cuts import Cut, narrowest
+from solver.errors import Infeasible, SolverError
 from solver.instance import Floats
 from solver.question import Question
 
 _MARGIN = 1e-9
 
 
-def infeasibility(question: Question, prices: Floats | None) -> Infeasible:
+def infeasibility(question: Question, prices: Floats | None) -> SolverError:
     """The reason why demands do not fit.
 
     Parameters
     ----------
     prices : array, shape (links of the trunk,), or None
         Prices that prove that the largest share is below 1, where an engine found some.
+
+    Returns
+    -------
+    SolverError
+        `Infeasible`, where that is proven.
     """
     cut = tightest(question, prices)
     ids = question.fabric.link_ids
     if cut is not None and cut.share < 1 - _MARGIN:
         return Infeasible(tuple(ids[i] for i in cut.links.tolist()), cut.capacity_bps, cut.demand_bps)
     trunk = question.trunk
-    if prices is None or not prices.any():
-        return Infeasible((), 0.0, float(question.instance.rates_bps.sum()))
-    scaled = prices / prices.max()
-    used = np.flatnonzero(scaled > 1e-9)
-    return Infeasible(
-        tuple(ids[i] for i in trunk.links[used].tolist()),
-        float(trunk.instance.allowed_bps @ scaled),
-        crossing_demand(trunk.instance, scaled),
-        tuple(scaled[used].tolist()),
-    )
+    if prices is None:
+        return _undecided()
+    lengths = trunk.instance.distances(prices)[trunk.instance.rows, trunk.instance.origins]
+    return weighted(question, trunk.lift_prices(prices), float(trunk.instance.rates_bps @ lengths))
+
+
+def weighted(question: Question, prices: Floats, demand: float) -> SolverError:
+    """The reason that prices give: demands, each as often as its lightest path weighs, against capacities.
+
+    Parameters
+    ----------
+    prices : array, shape (links of the whole fabric,)
+    demand : float
+        ``sum_k r_k dist_prices(k)``.
+    """
+    most = float(prices.max(initial=0.0))
+    capacity = float(question.instance.allowed_bps @ prices)
+    if not most or demand <= capacity:
+        return _undecided()
+    used = np.flatnonzero(prices > 1e-9 * most)
+    named = tuple(question.fabric.link_ids[link] for link in used.tolist())
+    return Infeasible(named, capacity / most, demand / most, tuple((prices[used] / most).tolist()))
+
+
+def _undecided() -> SolverError:
+    return SolverError("no routing within capacity was found, and no cut proves that there is none; use another engine")
 
 
 def tightest(question: Question, prices: Floats | None = None) -> Cut | None:

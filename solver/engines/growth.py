@@ -280,7 +280,11 @@ def _enough(instance: Instance, limits_bps: Floats, watch: Watch, arcs: Mask | N
     """Links on which all demands fit; None where there are none such."""
     arcs = shortest_arcs(instance) if arcs is None else arcs
     solved = least_utilisation(instance, limits_bps, watch, goal=1.0, arcs=arcs)
-    return solved.arcs if solved.value <= 1 + EXACT else None
+    if solved.value <= 1 + EXACT:
+        return solved.arcs
+    if not solved.exact:
+        raise OutOfTime("the time limit came before a routing within capacity was found, or none proven; raise it")
+    return None
 
 
 def _grow(

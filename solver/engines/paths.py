@@ -112,6 +112,12 @@ class Tunnels:
             what = "least queueing cost" if queueing else "least delay"
         return self._solution(instance, carried, rates, prices, what, level_prices)
 
+    def jam(self, instance: Instance, watch: Watch) -> tuple[Floats, float]:
+        """Prices under which demands that do not fit need more than there is, and how much they need."""
+        columns = path_columns(instance, self._choice.owners, self._choice.starts, self._choice.links)
+        prices = _must(Program(instance, columns, watch).largest_share(instance.allowed_bps)).prices
+        return prices, float(instance.rates_bps @ self._choice.distances(prices, len(instance.rates_bps)))
+
     def _solution(
         self,
         instance: Instance,
