@@ -253,7 +253,7 @@ class _Descent:
         loads, links = self._atoms.loads_bps, self._instance.links
         if self._over:
             return Fullness.at(loads, self._instance.allowed_bps, self._sharpness)
-        barrier = self._blur * self._cost.total(self._instance, loads) / links
+        barrier = self._blur * self._total / links
         return _Rounded(self._instance, self._cost, self._blur / 10, barrier)
 
     def _sharpen_fullness(self) -> bool:
@@ -276,4 +276,5 @@ class _Descent:
     def _to_gain(self, potential: Potential) -> float:
         """Part of the priced load that shortest paths would save: what the descent has yet to gain at most."""
         slopes = potential.slopes(self._atoms.loads_bps)
-        return 1 - self._trees.crossing_demand(slopes) / float(slopes @ self._atoms.loads_bps)
+        priced = float(slopes @ self._atoms.loads_bps)
+        return 1 - self._trees.crossing_demand(slopes) / priced if priced > 0 else 0.0

@@ -134,6 +134,15 @@ def test_links_without_delay_leave_nothing_to_gain():
     assert not told
 
 
+def test_a_way_without_any_delay_is_found_and_ends_the_search():
+    instance = build(two_ways(slow=0.0), [Demand("a", "d", 9.0)])
+    flow = np.zeros((1, instance.links))
+    flow[0, [0, 2]] = 9.0
+    cost = Cost.delay(instance)
+    after = improve(instance, csr_array(flow), Watch(), cost)
+    assert cost.of(instance, loads_of(after))[1] == pytest.approx(0.0, abs=1e-3)
+
+
 def test_the_value_told_never_rises():
     hosts = [host.id for host in FAT_TREE.hosts]
     instance = build(FAT_TREE, [Demand(a, b, 5e5) for a, b in itertools.permutations(hosts, 2)])
