@@ -13,7 +13,7 @@ from typer.exceptions import TyperException
 
 from topologies.errors import HeddleError, InputError
 
-EXIT_FAILURE, EXIT_BAD_INPUT, EXIT_INFEASIBLE, EXIT_INTERRUPTED = 1, 2, 3, 130
+EXIT_FAILURE, EXIT_BAD_INPUT, EXIT_INFEASIBLE, EXIT_FELL_SHORT, EXIT_INTERRUPTED = 1, 2, 3, 4, 130
 
 app = typer.Typer(
     help="A network controller for AI-training clusters: every flow on the path the solver chose, with proof.",
@@ -22,6 +22,8 @@ app = typer.Typer(
 )
 jobs_app = typer.Typer(help="The daemon's jobs: list them, or submit, show and delete one.")
 app.add_typer(jobs_app, name="jobs", invoke_without_command=True)
+verify_app = typer.Typer(help="Check proofs, independently of what made them.", no_args_is_help=True)
+app.add_typer(verify_app, name="verify")
 
 Api = Annotated[
     str | None,
@@ -30,6 +32,49 @@ Api = Annotated[
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", envvar="HEDDLE_JSON", help="Print JSON, and nothing else.")]
+
+
+def _bits(text: str) -> float:
+    """Read ``10G``."""
+    number, factor = (text[:-1], _FACTORS[text[-1]]) if text[-1:] in _FACTORS else (text, 1.0)
+    try:
+        return float(number) * factor
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is no rate; write bits per second, as in 10G or 1e10") from None
+
+
+_FACTORS = {"k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}
+FabricSource = Annotated[
+    str,
+    typer.Option(
+        "--fabric", metavar="FABRIC", envvar="HEDDLE_FABRIC", help="Node-link or REPETITA file, or topohub:NAME."
+    ),
+]
+DemandsFile = Annotated[
+    str,
+    typer.Option("--demands", metavar="FILE", envvar="HEDDLE_DEMANDS", help="CSV, JSON, REPETITA demands or a matrix."),
+]
+Capacity = Annotated[
+    float | None,
+    typer.Option(
+        parser=_bits, metavar="BPS", envvar="HEDDLE_CAPACITY", help="Capacity of links that have none, as in 10G."
+    ),
+]
+Window = Annotated[
+    float | None,
+    typer.Option(metavar="SECONDS", envvar="HEDDLE_WINDOW", help="Time in which the bytes of a matrix are carried."),
+]
+Ranks = Annotated[
+    str | None, typer.Option(metavar="HOST,…", envvar="HEDDLE_RANKS", help="Host of each row of a matrix.")
+]
+Candidates = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", envvar="HEDDLE_CANDIDATES", help="The paths that demands may take (default all)."),
+]
+MaxHops = Annotated[
+    int | None,
+    typer.Option(metavar="N", envvar="HEDDLE_MAX_HOPS", help="Links of a path at most, access links included."),
+]
 JobName = Annotated[str, typer.Argument(metavar="NAME", help="The job's name.")]
 
 
@@ -61,8 +106,10 @@ def _fail(sentence: str, code: int) -> int:
 def _exit_code(error: HeddleError) -> int:
     if isinstance(error, InputError):
         return EXIT_BAD_INPUT
-    from solver.errors import Infeasible
+    from solver.errors import CertificateError, Infeasible
 
+    if isinstance(error, CertificateError):
+        return EXIT_FELL_SHORT
     return EXIT_INFEASIBLE if isinstance(error, Infeasible) else EXIT_FAILURE
 
 
@@ -205,6 +252,94 @@ def delete_job(context: typer.Context, name: JobName, api: Api = None, as_json: 
     from heddle.jobs import delete_job as delete
 
     delete(api or context.obj[0], name, as_json=as_json or context.obj[1])
+
+
+@app.command()
+def solve(
+    fabric: FabricSource,
+    demands: DemandsFile,
+    objective: Annotated[
+        Literal["min-delay", "min-max-utilisation", "max-concurrent-flow", "max-min-fair", "min-queueing-delay"],
+        typer.Option(envvar="HEDDLE_OBJECTIVE", help="What the routing is to be best at."),
+    ] = "min-delay",
+    single_path: Annotated[
+        bool, typer.Option("--single-path", envvar="HEDDLE_SINGLE_PATH", help="Give every demand one path.")
+    ] = False,
+    engine: Annotated[
+        str, typer.Option(envvar="HEDDLE_ENGINE", help="What computes it: auto, an engine, or pulp:SOLVER.")
+    ] = "auto",
+    time_limit: Annotated[
+        float | None,
+        typer.Option(metavar="SECONDS", envvar="HEDDLE_TIME_LIMIT", help="Stop then with the best so far."),
+    ] = None,
+    max_utilisation: Annotated[
+        float, typer.Option(envvar="HEDDLE_MAX_UTILISATION", help="Share of each capacity that may be used.")
+    ] = 1.0,
+    max_hops: MaxHops = None,
+    candidates: Candidates = None,
+    on_overload: Annotated[
+        Literal["refuse", "fair"],
+        typer.Option(envvar="HEDDLE_ON_OVERLOAD", help="Where not all fits: exit with 3, or carry fair rates."),
+    ] = "refuse",
+    gap: Annotated[float, typer.Option(envvar="HEDDLE_GAP", help="With which an approximate engine may stop.")] = 0.01,
+    seed: Annotated[int, typer.Option(min=0, envvar="HEDDLE_SEED", help="Of the searches.")] = 0,
+    paths: Annotated[
+        bool, typer.Option("--paths", envvar="HEDDLE_PATHS", help="Print all paths with --json, not 10,000 at most.")
+    ] = False,
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", metavar="FILE", envvar="HEDDLE_OUTPUT", help="Write the routing (.json)."),
+    ] = None,
+    plot: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", envvar="HEDDLE_PLOT", help="Draw the routing (.png, .svg or .pdf)."),
+    ] = None,
+    capacity: Capacity = None,
+    window: Window = None,
+    ranks: Ranks = None,
+    as_json: AsJson = False,
+) -> None:
+    """Route demands optimally on a fabric, with proof."""
+    from heddle.solve import Given, solve_demands
+
+    solve_demands(
+        Given(fabric, demands, capacity, window, _names(ranks), candidates, max_hops),
+        objective=objective,
+        single_path=single_path,
+        engine=engine,
+        time_limit_s=time_limit,
+        max_utilisation=max_utilisation,
+        on_overload=on_overload,
+        gap=gap,
+        seed=seed,
+        every_path=paths,
+        output=output,
+        plot=plot,
+        as_json=as_json,
+    )
+
+
+def _names(text: str | None) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",")) if text else ()
+
+
+@verify_app.command("routing")
+def verify_routing(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The routing, as 'heddle solve -o' writes it.")],
+    fabric: FabricSource,
+    demands: DemandsFile,
+    candidates: Candidates = None,
+    max_hops: MaxHops = None,
+    capacity: Capacity = None,
+    window: Window = None,
+    ranks: Ranks = None,
+    as_json: AsJson = False,
+) -> None:
+    """Check what a routing does, and what its prices prove."""
+    from heddle.solve import Given
+    from heddle.verify import verify_routing as verify
+
+    verify(file, Given(fabric, demands, capacity, window, _names(ranks), candidates, max_hops), as_json=as_json)
 
 
 @app.command()

@@ -45,13 +45,16 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], empty: st
 
 def rate(bits_per_second: float | None) -> str:
     """``10 Mbit/s``."""
-    if bits_per_second is None:
-        return NOTHING
-    for factor, unit in ((1e12, "Tbit/s"), (1e9, "Gbit/s"), (1e6, "Mbit/s"), (1e3, "kbit/s")):
+    return NOTHING if bits_per_second is None else amount(bits_per_second, "bit/s")
+
+
+def amount(number: float, unit: str, digits: int = 3) -> str:
+    """``10 Mbit``, for a number that is not negative."""
+    for factor, prefix in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
         # 999.9996 kbit/s would print as 1e+03 kbit/s.
-        if bits_per_second >= 0.9995 * factor:
-            return f"{bits_per_second / factor:.3g} {unit}"
-    return f"{bits_per_second:.3g} bit/s"
+        if number >= 0.9995 * factor:
+            return f"{number / factor:.{digits}g} {prefix}{unit}"
+    return f"{number:.{digits}g} {unit}"
 
 
 def percent(share: float | None) -> str:
