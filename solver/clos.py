@@ -114,6 +114,9 @@ def _climb(instance: Instance, links: Ints, leaves: Ints, leaf_of: Ints) -> Clos
         if lower.all(axis=0).any():
             return Unsuitable(f"switches of level {len(tiers)} are joined directly, as in no Clos")
         if not lower.any():
+            alone = np.bincount(groups)[groups] == 1
+            if tiers and np.mean(alone) < _FULL:
+                return Unsuitable(f"planes of level {len(tiers)} fall into pieces that nothing joins")
             break
         found = _tier(instance, links, lower, position, groups)
         if isinstance(found, Unsuitable):
@@ -229,7 +232,8 @@ def _tier(
     )
     per_group = np.zeros(int(groups.max()) + 1, dtype=np.intp)
     np.maximum.at(per_group, groups[pair // parts], plane_of[pair % parts] + 1)
-    expected = parallel * int(per_group[groups].sum())
+    several = np.bincount(groups) > 1
+    expected = parallel * int(np.maximum(per_group, several)[groups].sum())
     if min(np.count_nonzero(up >= 0), np.count_nonzero(down >= 0)) < _FULL * expected:
         return Unsuitable("lacks too many of the equal links that a Clos has")
     reached = np.unique(vertex)
