@@ -11,17 +11,19 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from solver.routing import Path
 from topologies.documents import explain
 from topologies.errors import InputError
-from topologies.fabric import Fabric, Link, LinkId
+from topologies.fabric import Fabric, LinkId
+from topologies.files import NodeName
 from topologies.located import read_document
 
 Candidates: TypeAlias = dict[tuple[str, str], tuple[Path, ...]]
+_Links: TypeAlias = dict[str, tuple[LinkId, str, str]]
 
 
 class _Entry(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
-    source: str
-    target: str
+    source: NodeName
+    target: NodeName
     paths: Annotated[list[list[str]], Field(min_length=1)]
 
 
@@ -49,7 +51,8 @@ def read_candidates(path: str | FilePath, fabric: Fabric) -> Candidates:
         entries = _List.model_validate(wrapped).candidates
     except ValidationError as error:
         raise explain(error, str(path), wrapped) from None
-    links = {str(link.id): link for link in fabric.links}
+    # Made once: a link's id costs as much as its check.
+    links = {str(link.id): (link.id, link.source, link.target) for link in fabric.links}
     hosts = frozenset(node.id for node in fabric.hosts)
     candidates: Candidates = {}
     for entry in entries:
@@ -68,25 +71,26 @@ def read_candidates(path: str | FilePath, fabric: Fabric) -> Candidates:
     return candidates
 
 
-def _path(names: Sequence[str], entry: _Entry, links: dict[str, Link], hosts: frozenset[str], where: str) -> Path:
+def _path(names: Sequence[str], entry: _Entry, links: _Links, hosts: frozenset[str], where: str) -> Path:
     if not names:
         raise InputError(f"{where} has no links; write them in order, as in ['h1:1', 's1:3']")
     at = entry.source
     visited = {at}
     path: list[LinkId] = []
     for name in names:
-        link = links.get(name)
-        if link is None:
+        found = links.get(name)
+        if found is None:
             raise InputError(f"{where}: the fabric has no link {name!r}; links are written NODE:PORT, as in 's1:3'")
-        if link.source != at:
-            raise InputError(f"{where}: link {name!r} starts at {link.source!r}, but the path is at {at!r}")
-        if at in hosts and at != entry.source:
+        link, source, target = found
+        if source != at:
+            raise InputError(f"{where}: link {name!r} starts at {source!r}, but the path is at {at!r}")
+        if at in hosts and path:
             raise InputError(f"{where} passes the host {at!r}; hosts do not forward")
-        at = link.target
-        if at in visited:
-            raise InputError(f"{where} comes to {at!r} twice; leave out the loop")
+        if target in visited:
+            raise InputError(f"{where} comes to {target!r} twice; leave out the loop")
+        at = target
         visited.add(at)
-        path.append(link.id)
+        path.append(link)
     if at != entry.target:
         raise InputError(f"{where} ends at {at!r}; it must lead to {entry.target!r}")
     return tuple(path)

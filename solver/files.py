@@ -15,6 +15,7 @@ from solver.matrices import matrix_demands, read_byte_matrix
 from topologies.documents import explain
 from topologies.errors import InputError
 from topologies.fabric import Fabric
+from topologies.files import NodeName
 from topologies.located import read_document, read_text
 from topologies.repetita import read_rates
 
@@ -27,8 +28,8 @@ _MATRICES = frozenset({".matrix", ".txt"})
 class _DemandEntry(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
-    source: str
-    target: str
+    source: NodeName
+    target: NodeName
     rate_bps: float = Field(gt=0, allow_inf_nan=False)
     cap_bps: float | None = Field(default=None, gt=0, allow_inf_nan=False)
 
@@ -113,7 +114,7 @@ def _read_matrix(
     if fabric is None:
         raise InputError(f"{path} names no nodes; give the fabric too, whose hosts are the ranks")
     if window_s is None:
-        raise InputError(f"{path} holds bytes; give the time in which they are sent, as in --window 1s")
+        raise InputError(f"{path} holds bytes; give the time in which they are sent, as in --window 1")
     matrix = read_byte_matrix(path)
     for rank in ranks or ():
         if rank not in fabric.node_by_id:

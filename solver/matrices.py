@@ -101,7 +101,7 @@ def matrix_demands(matrix: NDArray[np.float64], hosts: Sequence[str], window_s: 
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
         raise InputError(f"the matrix has the shape {matrix.shape}; give as many rows as columns")
     if not 0 < window_s < math.inf:
-        raise InputError(f"the window is {window_s:g} s; give one above 0 and finite, as in --window 1s")
+        raise InputError(f"the window is {window_s:g} s; give one above 0 and finite, as in --window 1")
     wrong = np.argwhere(~(np.isfinite(matrix) & (matrix >= 0)))
     if len(wrong):
         source, target = wrong[0].tolist()

@@ -34,36 +34,46 @@ def write_document(data: Any, path: str | Path) -> None:
 def explain(error: ValidationError, where: str, data: Any) -> InputError:
     """Word the first thing that is wrong: file, object, what to do."""
     first = error.errors(include_url=False)[0]
-    place = _place(first["loc"], data)
-    field = str(first["loc"][-1]) if first["loc"] else ""
+    place, rest = _place(first["loc"], data)
     if first["type"] == "extra_forbidden":
-        problem = f"has an unknown key {field!r}; remove it or correct its name"
+        problem = f"has an unknown key {str(rest[-1])!r}; remove it or correct its name"
     elif first["type"] == "missing":
-        problem = f"lacks {field!r}; add it"
+        problem = f"lacks {str(rest[-1])!r}; add it"
     else:
         given = repr(first["input"])
         shown = given if len(given) <= 60 else given[:57] + "..."
         said = first["msg"].removeprefix("Value error, ")
-        problem = f"has {field} {shown}: {said[:1].lower()}{said[1:]}" if field else said
+        if rest:
+            problem = f"has {_dotted(rest)} {shown}: {said[:1].lower()}{said[1:]}"
+        else:
+            problem = f"is {shown}: {said[:1].lower()}{said[1:]}" if said.startswith("Input ") else said
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
     return InputError(f"{where}: {place} {problem}{more}")
 
 
-def _place(location: tuple[int | str, ...], data: Any) -> str:
-    """Name the innermost listed object on the way to a field: by its id where it has one, else by its place."""
-    name, value = "the file", data
+def _place(location: tuple[int | str, ...], data: Any) -> tuple[str, tuple[int | str, ...]]:
+    """Name the innermost listed object on the way to a field, and say how the field is reached from there.
+
+    An object is named by its id where it has one, else by its place.
+    """
+    name, rest, value = "the file", location, data
     for depth, step in enumerate(location):
         try:
             value = value[step]
         except (KeyError, IndexError, TypeError):
             break
-        if isinstance(step, int):
-            kind = str(location[depth - 1]).removesuffix("s") if depth else "entry"
-            name = f"{kind} {step + 1}"
+        if isinstance(step, int) and (isinstance(value, dict) or depth == 1):
+            kind = str(location[depth - 1]).removesuffix("s")
+            name, rest = f"{kind} {step + 1}", location[depth + 1 :]
             if isinstance(value, dict):
                 # networkx graphs often number their nodes, from 0.
                 label = str(value.get("id", "")) or " → ".join(
                     str(value[end]) for end in ("source", "target") if end in value
                 )
                 name = f"{kind} {label!r}" if label else name
-    return name
+    return name, rest
+
+
+def _dotted(location: tuple[int | str, ...]) -> str:
+    """``("paths", 0, 1)`` as ``paths[0][1]``."""
+    return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in location).removeprefix(".")

@@ -27,14 +27,15 @@ def _name(value: object) -> object:
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
-_Name = Annotated[str, BeforeValidator(_name), Field(min_length=1)]
+NodeName = Annotated[str, BeforeValidator(_name), Field(min_length=1)]
+"""The name of a node in our models of files; a number counts as its digits."""
 _Port = Annotated[int, Field(ge=1)]
 
 
 class _NodeEntry(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
-    id: _Name
+    id: NodeName
     kind: NodeKind | None = None
     tier: int | None = None
     pod: int | None = None
@@ -76,8 +77,8 @@ class _NodeEntry(BaseModel):
 class _LinkEntry(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
-    source: _Name
-    target: _Name
+    source: NodeName
+    target: NodeName
     source_port: _Port | None = None
     target_port: _Port | None = None
     capacity_bps: float | None = Field(default=None, gt=0, allow_inf_nan=False)

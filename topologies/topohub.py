@@ -43,7 +43,7 @@ def read_topohub(name: str, capacity_bps: float | None = None) -> Fabric:
     """
     package = _package()
     if capacity_bps is None:
-        raise InputError(f"{PREFIX}{name} states no capacities; give that of its links, as in --capacity 10Gbit/s")
+        raise InputError(f"{PREFIX}{name} states no capacities; give that of its links, as in --capacity 10G")
     try:
         with warnings.catch_warnings():
             # topohub 1.5 leaves it to the garbage collector to close its file.

@@ -141,7 +141,8 @@ def test_a_given_capacity_is_a_capacity(tmp_path, capacity_bps):
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        ([], "f.json: .*valid dictionary"),
+        ([], r"f.json: the file is \[\]: input should be a valid dictionary"),
+        (_data(nodes=("h1",)), "f.json: node 1 is 'h1': input should be a valid dictionary"),
         ({"nodes": []}, "f.json: .*either 'links' or 'edges'"),
         (_data(nodes=({"id": "h1"}, SWITCH)), "f.json: node 'h1' lacks 'kind'; add it"),
         (_data(nodes=({"id": 0}, {"id": 1, "ip": "10.0.0.1"})), "f.json: node '1' lacks 'kind'; add it .*an address"),
