@@ -42,8 +42,10 @@ class Refinement:
     ----------
     links : array of int, shape (used,)
         Links of the instance on which anything can flow: not those of idle hosts.
+    vertices : array of int, shape (vertices left,)
+        Vertices of the instance that have such links, or that offer or take something.
     tails, heads : array of int, shape (used,)
-        Where these start and end, in numbers from 0 of the vertices that are left.
+        Where the links start and end, as places in ``vertices``.
     link_colours : array of int, shape (used,)
     pair_colours : array of int, shape (targets, vertices left)
     link_sizes : array of int, shape (link colours,)
@@ -60,6 +62,7 @@ class Refinement:
     """
 
     links: Ints
+    vertices: Ints
     tails: Ints
     heads: Ints
     link_colours: Ints
@@ -107,9 +110,9 @@ def classes(instance: Instance, *, seed: int = 0) -> Refinement:
     Grohe, Kersting, Mladenov and Selman, "Dimension reduction via colour refinement", ESA 2014
     (arXiv 1307.5697), theorem 5.4.
     """
-    found = _refine(instance, seed, instance.targets * instance.vertices, instance.targets * instance.links)
+    found = _refine(instance, seed, None)
     if found is None:
-        raise SolverError("more colours than there are pairs; report it, and use another engine")
+        raise SolverError("a refinement without a limit went over it; report it, and use another engine")
     return found
 
 
@@ -136,11 +139,11 @@ def worthwhile(
     -----
     Graphs without symmetry are known by the colours of their vertices alone: below a millisecond for 100.
     """
-    most = int(min(most_columns, instance.targets * instance.links / gain))
-    return _refine(instance, seed, most, most)
+    return _refine(instance, seed, int(min(most_columns, instance.targets * instance.links / gain)))
 
 
-def _refine(instance: Instance, seed: int, most_pairs: int, most_columns: int) -> Refinement | None:
+def _refine(instance: Instance, seed: int, most: int | None) -> Refinement | None:
+    """Refine until there are more than ``most`` colours of pairs or columns, if that is not None."""
     kept, vertices = _in_use(instance)
     number = np.full(instance.vertices, -1, dtype=np.intp)
     number[vertices] = np.arange(len(vertices))
@@ -148,16 +151,17 @@ def _refine(instance: Instance, seed: int, most_pairs: int, most_columns: int) -
     graph = _Graph(len(vertices), tails, heads)
     supply = instance.supply().tocoo()
     rows, origins, rates = supply.row.astype(np.intp), number[supply.col], supply.data
-    hashed_rates = _mixed(_bits(rates), seed)
+    # Sums of demands depend on their order in the last bits; a part of 2e-13 is no difference.
+    hashed_rates = _mixed((_bits(rates) + np.uint64(1 << 9)) >> np.uint64(10), seed)
 
     links = _mixed(_bits(instance.capacities_bps[kept]), seed + 1)
     links = _mixed(links + _bits(instance.delays_s[kept]), seed + 2)
     links = _mixed(links + _bits(instance.allowed_bps[kept]), seed + 3)
     of_vertices = _vertex_hashes(graph, links, hashed_rates, origins, goals[rows], seed + 4)
     links = _mixed(links + of_vertices[tails] * _GOLDEN + _mixed(of_vertices[heads], seed + 5), seed + 6)
-    if _count(of_vertices) * _count(of_vertices[goals]) > most_pairs:
-        return None
-    if len(vertices) * instance.targets > _MOST_PAIRS:
+    if most is not None and (
+        _count(of_vertices) * _count(of_vertices[goals]) > most or len(vertices) * instance.targets > _MOST_PAIRS
+    ):
         return None
 
     pairs = _mixed(of_vertices, seed + 7)[:, None] + _mixed(of_vertices[goals], seed + 8)[None, :]
@@ -165,7 +169,7 @@ def _refine(instance: Instance, seed: int, most_pairs: int, most_columns: int) -
     pairs[goals, np.arange(instance.targets)] *= _GOLDEN
     pairs = _mixed(pairs, seed + 9)
     while True:
-        stable = _stable_pairs(graph, links, pairs, most_pairs, seed + 10)
+        stable = _stable_pairs(graph, links, pairs, most, seed + 10)
         if stable is None:
             return None
         pairs = stable
@@ -174,7 +178,7 @@ def _refine(instance: Instance, seed: int, most_pairs: int, most_columns: int) -
         if _count(finer) == _count(links):
             break
         links = finer
-    return _quotient(instance, graph, kept, goals, supply.data, (rows, origins), links, pairs, most_columns)
+    return _quotient(instance, graph, (kept, vertices), goals, supply.data, (rows, origins), links, pairs, most)
 
 
 class _Graph:
@@ -247,7 +251,7 @@ def _vertex_hashes(
         count = finer
 
 
-def _stable_pairs(graph: _Graph, links: Hashes, pairs: Hashes, most: int, seed: int) -> Hashes | None:
+def _stable_pairs(graph: _Graph, links: Hashes, pairs: Hashes, most: int | None, seed: int) -> Hashes | None:
     """Refine pairs until they are stable beside given colours of links; None where they are too many."""
     out, into = graph.around(_mixed(links, seed))
     count = _count(pairs)
@@ -258,7 +262,7 @@ def _stable_pairs(graph: _Graph, links: Hashes, pairs: Hashes, most: int, seed: 
         more = _count(finer)
         if more == count:
             return pairs
-        if more > most:
+        if most is not None and more > most:
             return None
         pairs, count = finer, more
 
@@ -266,18 +270,20 @@ def _stable_pairs(graph: _Graph, links: Hashes, pairs: Hashes, most: int, seed: 
 def _quotient(
     instance: Instance,
     graph: _Graph,
-    kept: Ints,
+    used: tuple[Ints, Ints],
     goals: Ints,
     rates: Floats,
     places: tuple[Ints, Ints],
     links: Hashes,
     pairs: Hashes,
-    most_columns: int,
+    most: int | None,
 ) -> Refinement | None:
     """Number the colours, and see on one member of each what all have.
 
     Parameters
     ----------
+    used
+        Links and vertices that are left.
     rates, places
         Supply, and the row and vertex of each.
     pairs : array, shape (vertices, targets)
@@ -303,7 +309,7 @@ def _quotient(
     (tail, head, colour), (head_in, tail_in, colour_in) = sides
     keys, amounts = _kinds((colour, tail, head), (len(link_sizes), len(pair_sizes)))
     keys_in, amounts_in = _kinds((colour_in, tail_in, head_in), (len(link_sizes), len(pair_sizes)))
-    if len(keys) > most_columns:
+    if most is not None and len(keys) > most:
         return None
     rest, column_heads = np.divmod(keys, max(1, len(pair_sizes)))
     column_links, column_tails = np.divmod(rest, max(1, len(pair_sizes)))
@@ -316,7 +322,7 @@ def _quotient(
     ):
         raise SolverError("two colours share a hash; use another seed or another engine")
     return Refinement(
-        links=kept, tails=graph.tails, heads=graph.heads,
+        links=used[0], vertices=used[1], tails=graph.tails, heads=graph.heads,
         link_colours=link_colours.astype(np.intp), pair_colours=pair_colours,
         link_sizes=link_sizes, pair_sizes=pair_sizes,
         supplies_bps=offered[rows, vertices], is_goal=is_goal,

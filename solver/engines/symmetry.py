@@ -34,6 +34,7 @@ _TABLE = 1 << 22
 """Triples of colours up to which a table of all beats a search."""
 _BLOCK = 1 << 17
 """(destination, link) pairs lifted at once: their arrays stay in the cache."""
+_UNSTABLE = "two colours share a hash; refine with another seed, or use another engine"
 
 
 def least_delay(instance: Instance, refinement: Refinement, watch: Watch) -> Answer | None:
@@ -59,7 +60,7 @@ def least_delay(instance: Instance, refinement: Refinement, watch: Watch) -> Ans
         return None
     prices = program.prices(first, allowed) * (program.delay_unit_s * program.weight_unit)
     prices[prices <= _ZERO * program.delay_unit_s] = 0.0
-    flows = program.least_utilisation_at(first, allowed, prices > 0)
+    flows = _exact(program, program.least_utilisation_at(first, allowed, prices > 0))
     return _answer(program, flows, 1.0, prices, "some links are full" if prices.any() else "no link need be full")
 
 
@@ -80,8 +81,8 @@ def least_utilisation(instance: Instance, refinement: Refinement, watch: Watch, 
     """
     watch.tell("least utilisation over colours")
     program = _Program(instance, refinement, watch)
-    flows, _, prices = program.least_utilisation(program.of_links(instance.capacities_bps), floor)
-    return _answer(program, flows, 1.0, prices, "the least utilisation")
+    flows, prices = program.least_utilisation(program.of_links(instance.capacities_bps), floor)
+    return _answer(program, _exact(program, flows), 1.0, prices, "the least utilisation")
 
 
 def largest_share(instance: Instance, refinement: Refinement, watch: Watch) -> Answer:
@@ -98,8 +99,11 @@ def largest_share(instance: Instance, refinement: Refinement, watch: Watch) -> A
     """
     watch.tell("largest share over colours")
     program = _Program(instance, refinement, watch)
-    flows, used, prices = program.least_utilisation(program.of_links(instance.allowed_bps), 0.0)
-    return _answer(program, flows, 1 / used if used > 0 else np.inf, prices, "the largest common share")
+    allowed = program.of_links(instance.allowed_bps)
+    flows, prices = program.least_utilisation(allowed, 0.0)
+    flows = _exact(program, flows)
+    used = float((program.loads_bps(flows) / allowed).max(initial=0.0))
+    return _answer(program, flows, 1 / used if used else np.inf, prices, "the largest common share")
 
 
 class _Program:
@@ -174,13 +178,13 @@ class _Program:
         )
         return flows if found is None else found.columns[:-1] * self.unit_bps
 
-    def least_utilisation(self, limits_bps: Floats, floor: float) -> tuple[Floats, float, Floats]:
+    def least_utilisation(self, limits_bps: Floats, floor: float) -> tuple[Floats, Floats]:
         """The least utilisation of some limits, then the least delay.
 
         Returns
         -------
-        tuple of array, float and array
-            Flow of each column in bit/s, the utilisation, and the price of each link of each colour.
+        tuple of arrays
+            Flow of each column in bit/s, and price of each link of each colour.
 
         Raises
         ------
@@ -188,7 +192,7 @@ class _Program:
             A demand has no path.
         """
         if not self._asked.any():
-            return np.zeros(len(self.sizes)), 0.0, np.zeros(len(limits_bps))
+            return np.zeros(len(self.sizes)), np.zeros(len(limits_bps))
         offered = float(self.supplies_bps @ self.refinement.pair_sizes)
         # Below the optimum, since every demand takes a link.
         unit = offered / float(limits_bps @ self.refinement.link_sizes) if len(limits_bps) else 1.0
@@ -203,7 +207,7 @@ class _Program:
             unit *= found.value
         second = self.least_delay(limits_bps * (found.value * unit * (1 + _MARGIN)))
         flows = found.columns[:-1] if second is None else second.columns
-        return flows * self.unit_bps, found.value * unit, self.prices(found, limits_bps)
+        return flows * self.unit_bps, self.prices(found, limits_bps)
 
     def _matrix(self, limits: Sequence[_Limits]) -> csc_array[np.float64]:
         count, every = len(self._asked), np.arange(len(self.sizes))
@@ -227,6 +231,10 @@ class _Program:
         """An optimum within limits; the last column, where limits share one, is the utilisation, from ``least`` on."""
         lower = np.zeros(len(costs))
         lower[len(self.sizes) :] = least
+        if not len(costs):
+            # HiGHS has no answer for programs without columns.
+            rows = len(self._asked) + sum(len(block.limits_bps) for block in limits)
+            return None if self._asked.any() else Optimum(0.0, np.zeros(0), np.zeros(rows))
         program = LinearProgram(
             costs,
             self._matrix(limits),
@@ -249,14 +257,13 @@ class _Limits:
 
 
 def _answer(program: _Program, flows_bps: Floats, share: float, prices: Floats, reason: str) -> Answer:
-    """What flows and prices of colours say of the instance."""
+    """What exact flows and the prices of colours say of the instance, with a share of the demands carried."""
     refinement, instance = program.refinement, program.instance
     each = np.zeros(instance.links)
     each[refinement.links] = prices[refinement.link_colours]
-    size = f"{len(program.sizes)} kinds of flow instead of {instance.targets * instance.links}"
-    exact = _exact(program, flows_bps)
-    flow = _lifted(program, exact if np.isinf(share) else exact * share, 1.0 if np.isinf(share) else share)
-    return Answer(flow, share, each, f"{reason}, by symmetry: {size}")
+    kinds = f"{len(program.sizes)} kinds of flow instead of {instance.targets * instance.links}"
+    flow = _lifted(program, flows_bps, share if np.isfinite(share) else 1.0)
+    return Answer(flow, share, each, f"{reason}; by symmetry {kinds}")
 
 
 def _exact(program: _Program, flows_bps: Floats) -> Floats:
@@ -301,7 +308,7 @@ def _exact(program: _Program, flows_bps: Floats) -> Floats:
 
 
 def _lifted(program: _Program, flows_bps: Floats, share: float) -> Flow:
-    """Give every member of a colour the colour's flow, and check what comes of it.
+    """Give a share of each colour's flow to every member, and check what comes of it.
 
     Raises
     ------
@@ -310,51 +317,57 @@ def _lifted(program: _Program, flows_bps: Floats, share: float) -> Flow:
     """
     refinement, instance = program.refinement, program.instance
     busy = np.flatnonzero(flows_bps)
-    values = _Values.of(program, busy, flows_bps[busy])
-    some = np.flatnonzero(values.of_link[refinement.link_colours] >= 0)
-    tails, heads, base = refinement.tails[some], refinement.heads[some], values.of_link[refinement.link_colours[some]]
-    of_tail, of_head = values.of_tail[refinement.pair_colours], values.of_head[refinement.pair_colours]
+    if not len(busy):
+        return csr_array((instance.targets, instance.links), dtype=np.float64)
+    kinds = _Kinds.of(program, busy, share * flows_bps[busy])
+    some = np.flatnonzero(kinds.of_link[refinement.link_colours] >= 0)
+    tails, heads, base = refinement.tails[some], refinement.heads[some], kinds.of_link[refinement.link_colours[some]]
+    of_tail, of_head = kinds.of_tail[refinement.pair_colours], kinds.of_head[refinement.pair_colours]
     rows, vertices = refinement.pair_colours.shape
-    entries = int(program.sizes[busy].sum())
-    data, indices = np.empty(entries), np.empty(entries, dtype=np.int32)
-    starts, loads = np.zeros(rows + 1, dtype=np.int64), np.zeros(len(some))
-    off_bps = _OFF * float(flows_bps.max(initial=0.0))
+    offered = _offered(program, share)
+    parts, loads, counts = [], np.zeros(len(some)), np.zeros(rows + 1, dtype=np.int64)
+    off_bps = _OFF * share * float(flows_bps.max(initial=0.0))
     step = max(1, _BLOCK // max(1, len(some)))
-    done = 0
+    row = np.arange(step)[:, None]
+    tail_at, head_at, link_at = ((row * size + ends).ravel() for size, ends in (
+        (vertices, tails), (vertices, heads), (0, refinement.links[some].astype(np.int32)),
+    ))  # fmt: skip
     for first in range(0, rows, step):
-        part = slice(first, min(first + step, rows))
-        keys = np.take(of_tail[part], tails, axis=1)
-        keys += np.take(of_head[part], heads, axis=1)
+        keys = np.take(of_tail[first : first + step], tails, axis=1)
+        keys += np.take(of_head[first : first + step], heads, axis=1)
         keys += base
-        found = values.at(keys)
+        found = kinds.flows_bps_of(keys)
         loads += found.sum(axis=0)
-        row, column = np.nonzero(found)
-        count = len(row)
-        if done + count > entries:
+        counts[first + 1 : first + 1 + len(found)] = np.count_nonzero(found, axis=1)
+        places = np.flatnonzero(found)
+        flow = found.ravel()[places]
+        parts.append((flow, link_at[places]))
+        balance = np.bincount(tail_at[places], flow, len(found) * vertices)
+        balance -= np.bincount(head_at[places], flow, len(found) * vertices)
+        # Comparisons with the NaN of destinations, which keep what they take in, are false.
+        if np.any(np.abs(balance - offered[first : first + step].ravel()) > off_bps):
             raise SolverError(_UNSTABLE)
-        flow = found[row, column]
-        data[done : done + count], indices[done : done + count] = flow, column
-        starts[part.start + 1 : part.stop + 1] = done + np.cumsum(np.bincount(row, minlength=len(found)))
-        row *= vertices
-        size = len(found) * vertices
-        balance = np.bincount(row + tails[column], weights=flow, minlength=size)
-        balance -= np.bincount(row + heads[column], weights=flow, minlength=size)
-        colours = refinement.pair_colours[part].ravel()
-        wrong = np.abs(balance - share * program.supplies_bps[colours]) > off_bps
-        if np.any(wrong & ~refinement.is_goal[colours]):
-            raise SolverError(_UNSTABLE)
-        done += count
-    expected = program.loads_bps(flows_bps)[refinement.link_colours[some]]
-    if done != entries or np.any(np.abs(loads - expected) > _OFF * expected.max(initial=0.0)):
+    expected = share * program.loads_bps(flows_bps)[refinement.link_colours[some]]
+    if np.any(np.abs(loads - expected) > _OFF * expected):
         raise SolverError(_UNSTABLE)
-    return csr_array((data, refinement.links[some].astype(np.int32)[indices], starts), shape=(rows, instance.links))
+    flow, links = (np.concatenate(part) for part in zip(*parts, strict=True))
+    return csr_array((flow, links, np.cumsum(counts)), shape=(rows, instance.links))
 
 
-_UNSTABLE = "two colours share a hash; refine with another seed, or use another engine"
+def _offered(program: _Program, share: float) -> Floats:
+    """What each vertex must give out beside what it takes in, NaN at destinations; shape (targets, vertices left)."""
+    instance, vertices = program.instance, program.refinement.vertices
+    place = np.zeros(instance.vertices, dtype=np.intp)
+    place[vertices] = np.arange(len(vertices))
+    supply = instance.supply().tocoo()
+    offered = np.zeros((instance.targets, len(vertices)))
+    offered[supply.row, place[supply.col]] = share * supply.data
+    offered[np.arange(instance.targets), place[instance.target_vertices]] = np.nan
+    return offered
 
 
 @dataclass(frozen=True, eq=False)
-class _Values:
+class _Kinds:
     """Finds the flow of a (destination, link) pair by the colours of the link and of its ends.
 
     Attributes
@@ -375,7 +388,7 @@ class _Values:
     flows_bps: Floats
 
     @classmethod
-    def of(cls, program: _Program, busy: Ints, flows_bps: Floats) -> _Values:
+    def of(cls, program: _Program, busy: Ints, flows_bps: Floats) -> _Kinds:
         """Number what the columns with flow have at their ends."""
         links, link = np.unique(program.links[busy], return_inverse=True)
         tails, tail = np.unique(program.tails[busy], return_inverse=True)
@@ -395,7 +408,7 @@ class _Values:
         order = np.argsort(keys)
         return cls(of_link, of_tail, of_head, keys[order], flows_bps[order])
 
-    def at(self, keys: Ints) -> Floats:
+    def flows_bps_of(self, keys: Ints) -> Floats:
         """Flow of each key, 0 where there is none."""
         if self.keys is None:
             found: Floats = self.flows_bps.take(keys)
