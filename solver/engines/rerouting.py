@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from dataclasses import dataclass, field
 from heapq import heappop, heappush
 
 import numpy as np
@@ -23,8 +23,8 @@ _TIE = 1e-7
 """Penalty of a link for its being on a path, relative to one at the worst utilisation: detours must pay."""
 _HOP = 1e-6
 """Length of every hop, relative to the longest delay: of paths of one delay the fewest hops count."""
-_REMEMBERED = 30_000_000
-"""Distances kept at most: 240 MB."""
+_REMEMBERED = 10_000_000
+"""Distances kept at most: 320 MB."""
 _PATIENCE = 60
 """Moves without a better worst link after which the search ends; each takes one shortest-path run."""
 
@@ -113,15 +113,16 @@ class _Graph:
     """The vertices that paths may lead through, by numbers of their own, and how demands come to these and leave."""
 
     def __init__(self, instance: Instance) -> None:
-        tails, heads = instance.tails, instance.heads
+        self._instance, tails, heads = instance, instance.tails, instance.heads
         sends = np.bincount(tails, minlength=instance.vertices) > 0
         receives = np.bincount(heads, minlength=instance.vertices) > 0
         through = sends & receives
         self.size = int(np.count_nonzero(through))
-        self.tails: Ints = np.where(through, np.cumsum(through) - 1, -1)[tails]
-        self.heads: Ints = np.where(through, np.cumsum(through) - 1, -1)[heads]
         self.number: Ints = np.where(through, np.cumsum(through) - 1, -1)
+        self.tails: Ints = self.number[tails]
+        self.heads: Ints = self.number[heads]
         inner = np.flatnonzero((self.tails >= 0) & (self.heads >= 0))
+        self._between_hosts = np.flatnonzero((self.tails < 0) & (self.heads < 0))
         key = self.tails[inner] * self.size + self.heads[inner]
         order = np.argsort(key, kind="stable")
         # Parallel links are one arc, as heavy as the lightest of them: csgraph would add them up.
@@ -156,10 +157,8 @@ class _Graph:
 
     def direct(self, origin: int, target: int) -> Ints:
         """Links from one host to another without a switch between."""
-        if self.number[origin] >= 0 or self.number[target] >= 0:
-            return np.zeros(0, dtype=np.intp)
-        leaving = self._by_tail[self._from[origin] : self._from[origin + 1]]
-        return np.intersect1d(leaving, self._by_head[self._into[target] : self._into[target + 1]])
+        links = self._between_hosts
+        return links[(self._instance.tails[links] == origin) & (self._instance.heads[links] == target)]
 
     def lightest(self, origin: int, target: int, weights: Floats) -> list[int] | None:
         """The path of least weight through switches; None where there is none of finite weight."""
@@ -246,6 +245,22 @@ def _less(one: tuple[float, int, float], other: tuple[float, int, float]) -> boo
     return (one[1], one[2] * (1 + _EQUAL)) < (other[1], other[2])
 
 
+@dataclass(frozen=True)
+class _Way:
+    """The shortest ways from everywhere to some switches that lead to targets.
+
+    Attributes
+    ----------
+    left : list of float
+        Length that remains from each switch; infinite where no way leads.
+    steps : dict of int to list of (int, int)
+        Links of shortest ways from a switch and their heads, as far as they were asked for.
+    """
+
+    left: list[float]
+    steps: dict[int, list[tuple[int, int]]] = field(default_factory=dict)
+
+
 class _ShortestWalk:
     """Shortest paths by delay, the least loaded first; loads follow every path taken."""
 
@@ -263,7 +278,9 @@ class _ShortestWalk:
             if tail >= 0 and head >= 0:
                 self._out[tail].append((link, head))
         self._back = csr_array(self._graph.arcs(weights).T)
-        self._known: dict[int, Floats] = {}
+        self._ways: dict[tuple[tuple[int, float], ...], _Way] = {}
+        self._rate, self._power = 0.0, 0.0
+        self._prices: dict[int, float] = {}
 
     def take(self, demand: int, power: float) -> list[int]:
         """The links of a demand's path, which are loaded with it from now on.
@@ -276,67 +293,85 @@ class _ShortestWalk:
         instance = self._instance
         rate = float(instance.rates_bps[demand])
         origin, target = int(instance.origins[demand]), int(instance.target_vertices[instance.rows[demand]])
-
-        def price(link: int) -> float:
-            return float(((self._loads[link] + rate) / self._allowed[link]) ** power)
-
+        if (rate, power) != (self._rate, self._power):
+            self._rate, self._power = rate, power
+            self._prices.clear()
         direct = self._graph.direct(origin, target).tolist()
-        path = [min(direct, key=price)] if direct else self._least_loaded(origin, target, price)
+        path = [min(direct, key=self._price)] if direct else self._least_loaded(origin, target)
         if path is None:
             raise SolverError(
                 f"no path leads from vertex {origin} to vertex {target}; connect them or drop that demand"
             )
         for link in path:
             self._loads[link] += rate
+            self._prices.pop(link, None)
         return path
 
-    def _least_loaded(self, origin: int, target: int, price: Callable[[int], float]) -> list[int] | None:
+    def _price(self, link: int) -> float:
+        price = float(((self._loads[link] + self._rate) / self._allowed[link]) ** self._power)
+        self._prices[link] = price
+        return price
+
+    def _least_loaded(self, origin: int, target: int) -> list[int] | None:
         starts = list(zip(*(ends.tolist() for ends in self._graph.entries(origin)), strict=True))
         ends: dict[int, list[int]] = {}
         for link, tail in zip(*(ends.tolist() for ends in self._graph.exits(target)), strict=True):
             ends.setdefault(tail, []).append(link)
-        left = self._left(ends)
+        way = self._way(ends)
+        left = way.left
         least = min((self._lengths[link] + left[head] for link, head in starts), default=math.inf)
         if least == math.inf:
             return None
-        equal = least * _EQUAL
-        # Every step comes closer to the target: by falling distance, a vertex is settled once it is reached.
-        settled: dict[int, tuple[float, int, int]] = {}
+        # Every step comes closer to the target: by falling distance, all ways to a vertex come before it.
+        reached: dict[int, tuple[float, int, int]] = {}
         queue: list[tuple[float, int]] = []
-
-        def reach(cost: float, link: int, before: int, vertex: int) -> None:
-            if vertex not in settled:
-                heappush(queue, (-left[vertex], vertex))
-            if vertex not in settled or cost < settled[vertex][0]:
-                settled[vertex] = (cost, link, before)
-
-        for link, head in starts:
-            if self._lengths[link] + left[head] <= least + equal:
-                reach(price(link), link, -1, head)
-        best = (math.inf, -1, -1)
-        while queue:
-            distance, vertex = heappop(queue)
-            cost = settled[vertex][0]
+        steps = [(link, head) for link, head in starts if self._lengths[link] + left[head] <= least * (1 + _EQUAL)]
+        cost, vertex, best = 0.0, -1, (math.inf, -1, -1)
+        while True:
+            for link, head in steps:
+                total = cost + (self._prices.get(link) or self._price(link))
+                known = reached.get(head)
+                if known is None:
+                    heappush(queue, (-left[head], head))
+                if known is None or total < known[0]:
+                    reached[head] = (total, link, vertex)
+            if not queue:
+                break
+            _, vertex = heappop(queue)
+            cost = reached[vertex][0]
             for link in ends.get(vertex, ()):
-                if self._lengths[link] <= equal - distance:
-                    best = min(best, (cost + price(link), link, vertex))
-            for link, head in self._out[vertex]:
-                if left[head] < -distance and self._lengths[link] + left[head] <= equal - distance:
-                    reach(cost + price(link), link, vertex, head)
+                if self._lengths[link] <= left[vertex] * (1 + _EQUAL):
+                    best = min(best, (cost + (self._prices.get(link) or self._price(link)), link, vertex))
+            steps = self._steps(way, vertex)
         _, link, vertex = best
         links = [link]
         while vertex >= 0:
-            _, link, vertex = settled[vertex]
+            _, link, vertex = reached[vertex]
             links.append(link)
         return [link for link in reversed(links) if link >= 0]
 
-    def _left(self, ends: dict[int, list[int]]) -> list[float]:
-        """Length of the shortest way to the target from each switch, shape (switches,)."""
-        left = np.full(self._graph.size, np.inf)
-        for tail, links in ends.items():
-            if tail not in self._known:
-                if len(self._known) * self._graph.size > _REMEMBERED:
-                    self._known.clear()
-                self._known[tail] = dijkstra(self._back, indices=[tail])[0]
-            np.minimum(left, self._known[tail] + min(self._lengths[link] for link in links), out=left)
-        return [float(length) for length in left.tolist()]
+    def _steps(self, way: _Way, vertex: int) -> list[tuple[int, int]]:
+        """Links on shortest ways from a switch on, with their heads."""
+        steps = way.steps.get(vertex)
+        if steps is None:
+            left = way.left
+            most = left[vertex] * (1 + _EQUAL)
+            steps = [
+                (link, head)
+                for link, head in self._out[vertex]
+                if left[head] < left[vertex] and self._lengths[link] + left[head] <= most
+            ]
+            way.steps[vertex] = steps
+        return steps
+
+    def _way(self, ends: dict[int, list[int]]) -> _Way:
+        """The shortest ways to the target whose last links are given by their tails."""
+        key = tuple(sorted((tail, min(self._lengths[link] for link in links)) for tail, links in ends.items()))
+        if key not in self._ways:
+            left = np.full(self._graph.size, np.inf)
+            for tail, last in key:
+                np.minimum(left, dijkstra(self._back, indices=[tail])[0] + last, out=left)
+            if len(self._ways) * self._graph.size > _REMEMBERED:
+                self._ways.clear()
+            self._ways[key] = _Way(left.tolist())
+        return self._ways[key]
