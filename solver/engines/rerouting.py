@@ -158,7 +158,8 @@ class _Graph:
     def direct(self, origin: int, target: int) -> Ints:
         """Links from one host to another without a switch between."""
         links = self._between_hosts
-        return links[(self._instance.tails[links] == origin) & (self._instance.heads[links] == target)]
+        both = (self._instance.tails[links] == origin) & (self._instance.heads[links] == target)
+        return np.asarray(links[both], dtype=np.intp)
 
     def lightest(self, origin: int, target: int, weights: Floats) -> list[int] | None:
         """The path of least weight through switches; None where there is none of finite weight."""
