@@ -2,17 +2,21 @@
 
 import csv
 import json
+import re
 from dataclasses import asdict
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from solver.candidate_files import read_candidates
 from solver.demand import Demand
 from solver.files import demands_from_json, read_demands
 from topologies.errors import InputError
 from topologies.fabric import Fabric, Node, NodeKind
 from topologies.fat_tree import fat_tree
+from topologies.files import read_fabric
 
 DEMANDS = (Demand("h1", "h2", 1e6), Demand("h2", "h3", 2.5e6))
 FABRIC = fat_tree(4, capacity_bps=1e9)
@@ -105,6 +109,19 @@ def test_rates_take_no_window_and_no_ranks(tmp_path, arguments):
 def test_a_suffix_that_says_nothing_is_refused_with_those_that_do(tmp_path, name):
     with pytest.raises(InputError, match=rf"{name} has no suffix that says .* \.csv, \.demands, \.json, \.matrix"):
         read_demands(tmp_path / name)
+
+
+def test_the_examples_of_the_files_page_are_read(tmp_path):
+    page = (Path(__file__).parents[3] / "docs" / "files.md").read_text()
+    examples = re.findall(r"^```(text|csv|yaml)\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    graph, rates, matrix, candidates = (text for _, text in examples)
+    for name, text in (("n.graph", graph), ("d.csv", rates), ("m.matrix", matrix), ("c.yaml", candidates)):
+        (tmp_path / name).write_text(text)
+
+    assert [str(link.id) for link in read_fabric(tmp_path / "n.graph").links] == ["0_Oslo:1", "1_Bergen:1"]
+    assert read_demands(tmp_path / "d.csv") == (Demand("h1", "h3", 2.5e9), Demand("h2", "h5", 1e9, 5e8))
+    assert len(read_demands(tmp_path / "m.matrix", FABRIC, window_s=1)) == 5
+    assert len(read_candidates(tmp_path / "c.yaml", FABRIC)["h1", "h3"]) == 2
 
 
 def test_a_key_twice_in_json_is_named(tmp_path):
