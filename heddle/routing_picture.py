@@ -18,14 +18,16 @@ from matplotlib.collections import LineCollection
 from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patheffects import withStroke
 from matplotlib.text import Annotation
 from matplotlib.transforms import Bbox
 from numpy.typing import NDArray
+from scipy.sparse.csgraph import shortest_path
 
 from heddle.output import rate
 from heddle.solve import objective_text
 from solver.routing import Objective, Routing
-from solver.solve import proof_of
+from solver.solve import OPTIMAL_GAP, proof_of
 from topologies.errors import HeddleError
 from topologies.fabric import Fabric, LinkId, NodeKind
 from topologies.layout import tier_layout
@@ -39,7 +41,11 @@ HEAT = LinearSegmentedColormap.from_list("utilisation", ["#cfd8e3", "#7fb2d9", "
 _MOST_WITH_HOSTS = 300
 _MOST_SPRINGS = 200
 """Nodes up to which springs between all pairs take a second or two."""
+_MOST_FORCES = 1500
+"""The same for forces between all pairs."""
 _MOST_NAMED = 60
+_QUIET = 0.2
+"""Utilisation up to which the scale of colours ends below 100 %."""
 _FLAT = 0.1
 """Share of cables within a row from which rows show nothing."""
 
@@ -67,13 +73,15 @@ def draw(routing: Routing) -> Figure:
     proof, fabric = proof_of(routing), routing.fabric
     used = routing.utilisations()
     worst = float(used.max(initial=0.0))
-    scale = Normalize(0, max(0.1, math.ceil(10 * worst - 1e-6) / 10))
+    # The full scale, so that red means full; a finer one where that would leave all links pale.
+    scale = Normalize(0, max(1.0, worst) if worst > _QUIET else max(0.01, math.ceil(100 * worst) / 100))
     with mpl.rc_context({"font.family": "DejaVu Sans", "font.size": 10, "text.color": INK, "axes.edgecolor": MUTED}):
         figure = Figure(figsize=(14, 7.4), facecolor="white", layout="constrained")
         FigureCanvasAgg(figure)
         value, bound = (objective_text(proof.objective, number) for number in (proof.value, proof.bound))
+        gap = "no gap" if proof.gap <= OPTIMAL_GAP else f"gap {100 * proof.gap:.2g} %"
         figure.suptitle(
-            f"{proof.objective.value}: {value}; bound {bound}, gap {100 * proof.gap:.2g} %",
+            f"{proof.objective.value}: {value}; bound {bound}, {gap}",
             fontsize=14, fontweight="bold",
         )  # fmt: skip
         left, right = figure.subplots(1, 2, width_ratios=(2.1, 1))
@@ -109,12 +117,12 @@ def _draw_fabric(axis: Axes, fabric: Fabric, used: NDArray[np.float64], scale: N
     positions = _positions(fabric, hidden)
     cables = _cables(fabric, used, positions)
     most = max((cable.capacity_bps for cable in cables), default=1.0)
-    widest = 3.6 if len(cables) <= 100 else 2.2 if len(cables) <= 500 else 1.2
+    widest = 3.6 if len(cables) <= 100 else 2.4 if len(cables) <= 1000 else 0.6
     axis.add_collection(
         LineCollection(
             [_bowed(positions, cable) for cable in cables],
             colors=[HEAT(scale(cable.used)) if cable.used > 0 else IDLE for cable in cables],
-            linewidths=[max(0.4, widest * math.sqrt(cable.capacity_bps / most)) for cable in cables],
+            linewidths=[_width(cable.capacity_bps / most, widest) for cable in cables],
             capstyle="round", zorder=1,
         )
     )  # fmt: skip
@@ -126,11 +134,16 @@ def _draw_fabric(axis: Axes, fabric: Fabric, used: NDArray[np.float64], scale: N
     return names
 
 
+def _width(of_largest: float, widest: float) -> float:
+    """Line width of a capacity: wide enough to show its colour, however small."""
+    return widest * (0.3 + 0.7 * math.sqrt(of_largest))
+
+
 def _draw_nodes(
     axis: Axes, fabric: Fabric, positions: Positions, access: Mapping[str, float], scale: Normalize
 ) -> None:
     many = len(positions)
-    size = 70 if many <= _MOST_NAMED else 22 if many <= 350 else 8
+    size = 70 if many <= _MOST_NAMED else 22 if many <= 350 else 5
     for kind, marker in ((NodeKind.SWITCH, "s"), (NodeKind.HOST, "o")):
         places = [node.id for node in fabric.nodes if node.kind is kind and node.id in positions]
         filled = [HEAT(scale(access[name])) if name in access else "white" for name in places]
@@ -147,7 +160,7 @@ def _write_names(axis: Axes, fabric: Fabric, positions: Positions) -> list[Annot
         axis.annotate(
             node.id, positions[node.id], xytext=(0, -7 if node.kind is NodeKind.HOST else 7), zorder=3,
             textcoords="offset points", ha="center", va="top" if node.kind is NodeKind.HOST else "bottom", fontsize=7,
-            color=MUTED, parse_math=False,
+            color=INK, parse_math=False, path_effects=[withStroke(linewidth=2.5, foreground="white")],
         )
         for node in fabric.nodes
     ]  # fmt: skip
@@ -179,9 +192,7 @@ def _describe(axis: Axes, fabric: Fabric, cables: Sequence[_Cable], widest: floa
     capacities = sorted({cable.capacity_bps for cable in cables})
     if len(capacities) > 1:
         shown = capacities if len(capacities) <= 4 else [capacities[0], capacities[-1]]
-        lines = [
-            Line2D([], [], color=MUTED, linewidth=max(0.4, widest * math.sqrt(one / capacities[-1]))) for one in shown
-        ]
+        lines = [Line2D([], [], color=MUTED, linewidth=_width(one / capacities[-1], widest)) for one in shown]
         axis.legend(
             lines, [rate(one) for one in shown], title="capacity", frameon=False, loc="upper left",
             bbox_to_anchor=(0, 0), ncols=len(lines), fontsize=8, title_fontsize=8, borderaxespad=0,
@@ -248,13 +259,32 @@ def _springs(names: Sequence[str], pairs: Iterable[tuple[str, str]]) -> dict[str
     if len(names) <= _MOST_SPRINGS and nx.is_connected(graph):
         found = nx.kamada_kawai_layout(graph)
     else:
-        found = nx.spring_layout(graph, seed=1, iterations=100, method="force")
+        found = dict(zip(names, _by_pivots(graph), strict=True))
+        if len(names) <= _MOST_FORCES:
+            # From random places, forces alone leave a large graph tangled.
+            found = nx.spring_layout(
+                graph, pos=found, seed=1, iterations=60, k=0.55 / math.sqrt(len(names)), method="force"
+            )
     return {name: (float(x), float(y)) for name, (x, y) in found.items()}
+
+
+def _by_pivots(graph: nx.Graph[str]) -> NDArray[np.float64]:
+    """Places whose distances resemble those to some nodes (Brandes and Pich, Graph Drawing 2006), shape (nodes, 2)."""
+    pivots = np.unique(np.linspace(0, len(graph) - 1, 60).astype(np.intp))
+    hops = shortest_path(nx.to_scipy_sparse_array(graph), unweighted=True, indices=pivots)
+    hops[np.isinf(hops)] = hops[np.isfinite(hops)].max() + 2
+    squares = hops**2
+    centred = squares - squares.mean(axis=0) - squares.mean(axis=1, keepdims=True) + squares.mean()
+    axes = np.linalg.eigh(centred @ centred.T)[1][:, -2:]
+    places = centred.T @ axes
+    scaled: NDArray[np.float64] = places / (np.abs(places).max() or 1.0)
+    return scaled
 
 
 def _draw_histogram(axis: Axes, routing: Routing, used: NDArray[np.float64], scale: Normalize) -> None:
     busy = used[used > 0]
-    counts, edges = np.histogram(busy, bins=20, range=(0, float(scale.vmax or 1.0)))
+    # A link at a round share belongs below it, beside the line that marks it.
+    counts, edges = np.histogram(busy * (1 - 1e-9), bins=20, range=(0, float(scale.vmax or 1.0)))
     middles = (edges[:-1] + edges[1:]) / 2
     axis.bar(middles, counts, np.diff(edges) * 0.94, color=HEAT(scale(middles)))
     some = counts[counts > 0]
@@ -272,9 +302,9 @@ def _draw_histogram(axis: Axes, routing: Routing, used: NDArray[np.float64], sca
     axis.set_xlim(0, float(scale.vmax or 1.0) * 1.02)
     axis.xaxis.set_major_formatter(lambda share, _: f"{100 * share:.0f} %")
     axis.set_xlabel("utilisation")
-    axis.set_ylabel("directed links")
+    axis.set_ylabel("links")
     idle = len(used) - len(busy)
-    axis.set_title(f"How full the links are ({idle} of {len(used)} idle, not counted)", fontsize=10, color=MUTED,
-                   loc="left")  # fmt: skip
+    without = f" ({idle} idle ones not shown)" if idle else ""
+    axis.set_title(f"How full {len(busy)} directed links are{without}", fontsize=10, color=MUTED, loc="left")
     axis.spines[["top", "right"]].set_visible(False)
     axis.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.1), ncols=2, fontsize=9)
