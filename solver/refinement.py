@@ -42,19 +42,19 @@ class Refinement:
     ----------
     links : array of int, shape (used,)
         Links of the instance on which anything can flow: not those of idle hosts.
-    vertices : array of int, shape (vertices left,)
-        Vertices of the instance that have such links, or that offer or take something.
     tails, heads : array of int, shape (used,)
-        Where the links start and end, as places in ``vertices``.
+        Where these start and end, in numbers from 0 of the vertices that are left.
     link_colours : array of int, shape (used,)
     pair_colours : array of int, shape (targets, vertices left)
     link_sizes : array of int, shape (link colours,)
         How many links have each colour.
     pair_sizes : array of int, shape (pair colours,)
     supplies_bps : array of float, shape (pair colours,)
-        What each member offers towards its destination.
+        What each member offers towards its destination; 0 for destinations themselves.
     is_goal : array of bool, shape (pair colours,)
         Whether its members are destinations themselves.
+    offers_bps : array of float, shape (targets, vertices left)
+        What each pair offers, whatever its colour; NaN for destinations themselves.
     column_links, column_tails, column_heads : array of int, shape (columns,)
         Kinds of (destination, link) pairs: colours of the link and of the pairs at its ends.
     column_sizes : array of int, shape (columns,)
@@ -62,7 +62,6 @@ class Refinement:
     """
 
     links: Ints
-    vertices: Ints
     tails: Ints
     heads: Ints
     link_colours: Ints
@@ -71,10 +70,17 @@ class Refinement:
     pair_sizes: Ints
     supplies_bps: Floats
     is_goal: NDArray[np.bool_]
+    offers_bps: Floats
     column_links: Ints
     column_tails: Ints
     column_heads: Ints
     column_sizes: Ints
+
+    def of_links(self, values: Floats) -> Floats:
+        """What all links of each colour have of a value of the instance's links, shape (link colours,)."""
+        found = np.zeros(len(self.link_sizes))
+        found[self.link_colours] = values[self.links]
+        return found
 
     @property
     def columns(self) -> int:
@@ -178,7 +184,7 @@ def _refine(instance: Instance, seed: int, most: int | None) -> Refinement | Non
         if _count(finer) == _count(links):
             break
         links = finer
-    return _quotient(instance, graph, (kept, vertices), goals, supply.data, (rows, origins), links, pairs, most)
+    return _quotient(instance, graph, kept, goals, supply.data, (rows, origins), links, pairs, most)
 
 
 class _Graph:
@@ -270,7 +276,7 @@ def _stable_pairs(graph: _Graph, links: Hashes, pairs: Hashes, most: int | None,
 def _quotient(
     instance: Instance,
     graph: _Graph,
-    used: tuple[Ints, Ints],
+    kept: Ints,
     goals: Ints,
     rates: Floats,
     places: tuple[Ints, Ints],
@@ -282,8 +288,6 @@ def _quotient(
 
     Parameters
     ----------
-    used
-        Links and vertices that are left.
     rates, places
         Supply, and the row and vertex of each.
     pairs : array, shape (vertices, targets)
@@ -291,12 +295,11 @@ def _quotient(
     link_colours, link_sizes, _ = _numbered(links)
     flat, pair_sizes, members = _numbered(pairs.T.ravel())
     pair_colours = flat.reshape(pairs.T.shape)
-    offered = np.zeros(pair_colours.shape)
-    offered[places] = rates
-    is_goal = np.zeros(len(pair_sizes), dtype=bool)
-    is_goal[pair_colours[np.arange(len(goals)), goals]] = True
-
+    offers = np.zeros(pair_colours.shape)
+    offers[places] = rates
+    offers[np.arange(len(goals)), goals] = np.nan
     rows, vertices = np.divmod(members, max(1, graph.vertices))
+    supplies = offers[rows, vertices]
     sides = []
     for near, far in ((graph.tails, graph.heads), (graph.heads, graph.tails)):
         order = np.argsort(near, kind="stable")
@@ -322,10 +325,10 @@ def _quotient(
     ):
         raise SolverError("two colours share a hash; use another seed or another engine")
     return Refinement(
-        links=used[0], vertices=used[1], tails=graph.tails, heads=graph.heads,
+        links=kept, tails=graph.tails, heads=graph.heads,
         link_colours=link_colours.astype(np.intp), pair_colours=pair_colours,
         link_sizes=link_sizes, pair_sizes=pair_sizes,
-        supplies_bps=offered[rows, vertices], is_goal=is_goal,
+        supplies_bps=np.nan_to_num(supplies), is_goal=np.isnan(supplies), offers_bps=offers,
         column_links=column_links, column_tails=column_tails, column_heads=column_heads, column_sizes=sizes,
     )  # fmt: skip
 

@@ -54,7 +54,7 @@ def least_delay(instance: Instance, refinement: Refinement, watch: Watch) -> Ans
     """
     watch.tell("least delay over colours")
     program = _Program(instance, refinement, watch)
-    allowed = program.of_links(instance.allowed_bps)
+    allowed = refinement.of_links(instance.allowed_bps)
     first = program.least_delay(allowed)
     if first is None:
         return None
@@ -81,7 +81,7 @@ def least_utilisation(instance: Instance, refinement: Refinement, watch: Watch, 
     """
     watch.tell("least utilisation over colours")
     program = _Program(instance, refinement, watch)
-    flows, prices = program.least_utilisation(program.of_links(instance.capacities_bps), floor)
+    flows, prices = program.least_utilisation(refinement.of_links(instance.capacities_bps), floor)
     return _answer(program, _exact(program, flows), 1.0, prices, "the least utilisation")
 
 
@@ -99,7 +99,7 @@ def largest_share(instance: Instance, refinement: Refinement, watch: Watch) -> A
     """
     watch.tell("largest share over colours")
     program = _Program(instance, refinement, watch)
-    allowed = program.of_links(instance.allowed_bps)
+    allowed = refinement.of_links(instance.allowed_bps)
     flows, prices = program.least_utilisation(allowed, 0.0)
     flows = _exact(program, flows)
     used = float((program.loads_bps(flows) / allowed).max(initial=0.0))
@@ -118,15 +118,16 @@ class _Program:
         self.instance, self.refinement, self._watch = instance, refinement, watch
         goal, members = refinement.is_goal, refinement.pair_sizes
         moves = ~goal[refinement.column_tails] & (refinement.column_tails != refinement.column_heads)
-        self.columns = np.flatnonzero(moves)
         self.tails, self.heads = refinement.column_tails[moves], refinement.column_heads[moves]
         self.sizes, self.links = refinement.column_sizes[moves], refinement.column_links[moves]
-        self.supplies_bps = np.where(goal, 0.0, refinement.supplies_bps)
+        self.supplies_bps = refinement.supplies_bps
         self.unit_bps = float(self.supplies_bps.max(initial=0.0)) or 1.0
         self.delay_unit_s = (float(instance.delays_s.mean()) if instance.links else 0.0) or 1.0
         self.weight_unit = float(np.sqrt(self.sizes.max(initial=1)))
         self._per_link = self.sizes / refinement.link_sizes[self.links]
-        self._costs = self.sizes / self.weight_unit * self.of_links(instance.delays_s)[self.links] / self.delay_unit_s
+        self._costs = (
+            self.sizes / self.weight_unit * refinement.of_links(instance.delays_s)[self.links] / self.delay_unit_s
+        )
         row = np.cumsum(~goal) - 1
         onward = np.flatnonzero(~goal[self.heads])
         self._balances = (
@@ -135,12 +136,6 @@ class _Program:
             np.concatenate([self.sizes / members[self.tails], -(self.sizes / members[self.heads])[onward]]),
         )
         self._asked = self.supplies_bps[~goal] / self.unit_bps
-
-    def of_links(self, values: Floats) -> Floats:
-        """What each link of each colour has, shape (link colours,)."""
-        found = np.zeros(len(self.refinement.link_sizes))
-        found[self.refinement.link_colours] = values[self.refinement.links]
-        return found
 
     def loads_bps(self, flows_bps: Floats) -> Floats:
         """Load of each link of each colour, shape (link colours,)."""
@@ -164,7 +159,7 @@ class _Program:
         a reduced cost.
         """
         flows = optimum.columns * self.unit_bps
-        capacities = np.where(full, np.inf, self.of_links(self.instance.capacities_bps))
+        capacities = np.where(full, np.inf, self.refinement.of_links(self.instance.capacities_bps))
         used = float((self.loads_bps(flows) / capacities).max(initial=0.0))
         if not used:
             return flows
@@ -324,7 +319,6 @@ def _lifted(program: _Program, flows_bps: Floats, share: float) -> Flow:
     tails, heads, base = refinement.tails[some], refinement.heads[some], kinds.of_link[refinement.link_colours[some]]
     of_tail, of_head = kinds.of_tail[refinement.pair_colours], kinds.of_head[refinement.pair_colours]
     rows, vertices = refinement.pair_colours.shape
-    offered = _offered(program, share)
     parts, loads, counts = [], np.zeros(len(some)), np.zeros(rows + 1, dtype=np.int64)
     off_bps = _OFF * share * float(flows_bps.max(initial=0.0))
     step = max(1, _BLOCK // max(1, len(some)))
@@ -344,26 +338,14 @@ def _lifted(program: _Program, flows_bps: Floats, share: float) -> Flow:
         parts.append((flow, link_at[places]))
         balance = np.bincount(tail_at[places], flow, len(found) * vertices)
         balance -= np.bincount(head_at[places], flow, len(found) * vertices)
-        # Comparisons with the NaN of destinations, which keep what they take in, are false.
-        if np.any(np.abs(balance - offered[first : first + step].ravel()) > off_bps):
+        # Destinations, which keep what they take in, offer NaN: comparisons with it are false.
+        if np.any(np.abs(balance - share * refinement.offers_bps[first : first + step].ravel()) > off_bps):
             raise SolverError(_UNSTABLE)
     expected = share * program.loads_bps(flows_bps)[refinement.link_colours[some]]
     if np.any(np.abs(loads - expected) > _OFF * expected):
         raise SolverError(_UNSTABLE)
     flow, links = (np.concatenate(part) for part in zip(*parts, strict=True))
     return csr_array((flow, links, np.cumsum(counts)), shape=(rows, instance.links))
-
-
-def _offered(program: _Program, share: float) -> Floats:
-    """What each vertex must give out beside what it takes in, NaN at destinations; shape (targets, vertices left)."""
-    instance, vertices = program.instance, program.refinement.vertices
-    place = np.zeros(instance.vertices, dtype=np.intp)
-    place[vertices] = np.arange(len(vertices))
-    supply = instance.supply().tocoo()
-    offered = np.zeros((instance.targets, len(vertices)))
-    offered[supply.row, place[supply.col]] = share * supply.data
-    offered[np.arange(instance.targets), place[instance.target_vertices]] = np.nan
-    return offered
 
 
 @dataclass(frozen=True, eq=False)
