@@ -119,7 +119,9 @@ def matrix_demands(matrix: NDArray[np.float64], hosts: Sequence[str], window_s: 
         raise InputError(f"two ranks are on {twice!r}; give each its own node")
     # The diagonal stays in its host.
     sources, targets = np.nonzero(matrix * ~np.eye(ranks, dtype=bool))
-    rates_bps = 8 * matrix[sources, targets] / window_s
+    with np.errstate(over="ignore"):
+        # An infinite rate is refused by `Demand`, by name.
+        rates_bps = 8 * matrix[sources, targets] / window_s
     return tuple(
         Demand(hosts[source], hosts[target], rate_bps)
         for source, target, rate_bps in zip(sources.tolist(), targets.tolist(), rates_bps.tolist(), strict=True)
