@@ -173,6 +173,26 @@ def test_failed_links_cost_nothing_where_enough_are_left():
     assert _flows_on_the_fullest_link(instance, paths) == 1
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_every_leaf_may_lack_another_uplink_and_use_all_that_are_left(seed):
+    random = np.random.default_rng(seed)
+    whole, lost = _leaf_spine(24, 12, 12), random.integers(0, 12, 24)
+    ends = [{f"l{leaf}", f"s{spine}"} for leaf, spine in enumerate(lost)]
+    fabric = whole.without_links([link.id for link in whole.links if {link.source, link.target} in ends])
+    order = random.permutation([host for host in range(288) if host % 12]) + 1
+    asked = [Demand(f"h{a}", f"h{b}", 1.0) for a, b in zip(order, np.roll(order, -1), strict=True)]
+    instance, paths = _solved(fabric, asked)
+    assert _flows_on_the_fullest_link(instance, paths) == 1
+
+
+def test_parallel_cables_of_a_host_take_turns():
+    fabric = _leaf_spine(2, 2, 1)
+    cables = ("h1", "l0"), ("h2", "l1")
+    twice = [Link(near, 9, far, 9, 1.0, 1e-6) for a, b in cables for near, far in ((a, b), (b, a))]
+    instance, paths = _solved(Fabric(fabric.nodes, fabric.links + tuple(twice)), [Demand("h1", "h2", 1.0)] * 2)
+    assert _flows_on_the_fullest_link(instance, paths) == 1
+
+
 def test_leaves_with_no_spine_in_common_are_joined_by_a_detour():
     fabric = _leaf_spine(4, 2, 1)
     gone = [link for link in fabric.links if {link.source, link.target} in ({"l0", "s1"}, {"l1", "s0"})]
