@@ -22,7 +22,7 @@ app = typer.Typer(
 )
 jobs_app = typer.Typer(help="The daemon's jobs: list them, or submit, show and delete one.")
 app.add_typer(jobs_app, name="jobs", invoke_without_command=True)
-verify_app = typer.Typer(help="Check proofs, independently of what made them.", no_args_is_help=True)
+verify_app = typer.Typer(help="Check proofs, independently of what made them.")
 app.add_typer(verify_app, name="verify")
 
 Api = Annotated[
