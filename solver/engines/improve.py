@@ -97,7 +97,7 @@ def improve(instance: Instance, flow: Flow, watch: Watch, cost: Cost, *, seed: i
     Parameters
     ----------
     instance : Instance
-        About 80 bytes are needed for each (destination, link).
+        About 160 bytes are needed for each (destination, link).
     flow : sparse array, shape (targets, links)
         All demands, bit/s; it may overload links.
     watch : Watch

@@ -71,7 +71,7 @@ def largest_share(
     Parameters
     ----------
     instance : Instance
-        With demands; about 80 bytes are needed for each (destination, link).
+        With demands; about 160 bytes are needed for each (destination, link).
     watch : Watch
         When it expires, the best so far is the answer; that is shortest paths at the least.
     gap : float
