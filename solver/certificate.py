@@ -27,9 +27,6 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
 Flow = csr_array[np.float64, tuple[int, int]]
 
-_DENSE = 20_000_000
-"""Cells of a (destination, node) table up to which a plain table is faster than sorting keys."""
-
 
 @dataclass(frozen=True, eq=False)
 class Claim:
@@ -201,28 +198,31 @@ def _refuse_malformed(fabric: Fabric, demands: Sequence[Demand], claim: Claim) -
 def _imbalance(fabric: Fabric, claim: Claim, sources: Ints, targets: Ints) -> float:
     """The most that appears or vanishes anywhere, or that enters a host which is not its destination, bit/s."""
     number = {node.id: place for place, node in enumerate(fabric.nodes)}
-    nodes, goals = len(fabric.nodes), np.array([number[target] for target in claim.targets], dtype=np.intp)
+    nodes, links = len(fabric.nodes), len(fabric.links)
+    goals = np.array([number[target] for target in claim.targets], dtype=np.intp)
     row_at = np.full(nodes, -1, dtype=np.intp)
     row_at[goals] = np.arange(len(goals))
-    entries = claim.flow_bps.tocoo()
-    rows, links = (axis.astype(np.intp) for axis in entries.coords)
-    starts, ends = fabric.ends[0][links], fabric.ends[1][links]
-    strays = fabric.is_host[ends] & (ends != goals[rows])
-    entered = float(entries.data[strays].max(initial=0.0))
-    # What leaves counts for, what enters against; demands and destinations settle it to 0 everywhere.
-    keys = np.concatenate(
-        [
-            rows * nodes + starts,
-            rows * nodes + ends,
-            row_at[targets] * nodes + sources,
-            row_at[targets] * nodes + targets,
-        ]
+    starts, ends = fabric.ends
+    every, ones = np.arange(links), np.ones(links)
+    flow = claim.flow_bps.tocsr()
+    # What leaves a node counts for it, what enters against; demands and destinations settle it to 0 everywhere.
+    incidence = csr_array(
+        (np.concatenate([ones, -ones]), (np.concatenate([every, every]), np.concatenate([starts, ends]))),
+        shape=(links, nodes),
     )
-    amounts = np.concatenate([entries.data, -entries.data, -claim.carried_bps, claim.carried_bps])
-    if len(goals) * nodes > _DENSE:
-        _, keys = np.unique(keys, return_inverse=True)
-    surplus = np.bincount(keys, weights=amounts) if len(keys) else np.zeros(1)
-    return max(entered, float(np.abs(surplus).max()))
+    rows = row_at[targets]
+    settled = csr_array(
+        (
+            np.concatenate([claim.carried_bps, -claim.carried_bps]),
+            (np.tile(rows, 2), np.concatenate([sources, targets])),
+        ),
+        shape=(len(goals), nodes),
+    )
+    surplus = abs(flow @ incidence - settled)
+    doors = np.flatnonzero(fabric.is_host[ends])
+    entered = (flow @ csr_array((ones[doors], (doors, ends[doors])), shape=(links, nodes))).tocoo()
+    strays = entered.data[entered.coords[1] != goals[entered.coords[0]]]
+    return max(float(surplus.max()) if surplus.nnz else 0.0, float(strays.max(initial=0.0)))
 
 
 def _check_paths(

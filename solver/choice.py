@@ -8,8 +8,9 @@ from typing import Protocol
 
 import numpy as np
 
+from solver import refinement
 from solver.backends import HIGHS
-from solver.engines import potential
+from solver.engines import potential, symmetry
 from solver.engines.aggregated import Aggregated
 from solver.engines.growth import Mask, shortest_arcs
 from solver.engines.paths import Tunnels
@@ -23,6 +24,8 @@ from solver.watch import Watch
 from topologies.errors import InputError
 from topologies.fabric import LinkId, NodeKind
 
+_SMALL = 5_000
+"""(destination, link) pairs up to which a program over all of them is quicker than looking for symmetry."""
 _LARGE = 200_000
 """(destination, node) pairs from which a linear program takes minutes."""
 
@@ -181,6 +184,14 @@ def pick(question: Question, spec: EngineSpec, memory: Memory | None) -> Pick:
     grown = Aggregated(question.groups, arcs)
     if spec.engine is Engine.AGGREGATED:
         return Pick(grown, str(spec), forced)
+    if spec.engine is Engine.SYMMETRY:
+        if question.objective is Objective.MIN_QUEUEING_DELAY:
+            raise InputError(f"the engine {spec} knows no {question.objective}; take auto or aggregated")
+        return Pick(Symmetric(refinement.classes(trunk)), str(spec), forced)
+    if trunk.targets * trunk.links > _SMALL and question.objective is not Objective.MIN_QUEUEING_DELAY:
+        colours = refinement.worthwhile(trunk)
+        if colours is not None:
+            return Pick(Symmetric(colours), str(Engine.SYMMETRY), "many destinations and links are alike")
     scalable = question.objective in (Objective.MIN_MAX_UTILISATION, Objective.MAX_CONCURRENT_FLOW)
     pairs = trunk.targets * trunk.vertices
     if spec.engine is Engine.POTENTIAL or (scalable and pairs > _LARGE):
@@ -193,6 +204,34 @@ def pick(question: Question, spec: EngineSpec, memory: Memory | None) -> Pick:
         )
         return Pick(Potential(question.gap, question.seed), str(Engine.POTENTIAL), why, approximate=True)
     return Pick(grown, str(Engine.AGGREGATED), "no symmetry to use")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Symmetric:
+    """Engine ``symmetry``: programs over classes of (destination, link) pairs that nothing can tell apart.
+
+    Attributes
+    ----------
+    colours : Refinement
+        Of the instance that is asked about.
+    """
+
+    colours: refinement.Refinement
+
+    def least_delay(self, instance: Instance, watch: Watch) -> Answer | None:
+        """The least total delay within what is allowed, then the least utilisation."""
+        return symmetry.least_delay(instance, self.colours, watch)
+
+    def least_utilisation(self, instance: Instance, watch: Watch, floor: float = 0.0) -> Answer:
+        """The least maximum utilisation, then the least total delay."""
+        return symmetry.least_utilisation(instance, self.colours, watch, floor)
+
+    def largest_share(self, instance: Instance, watch: Watch) -> Answer:
+        """The largest share of every demand."""
+        return symmetry.largest_share(instance, self.colours, watch)
+
+    def least_queueing(self, _instance: Instance, _watch: Watch) -> Answer | None:
+        raise InputError("the engine symmetry knows no min-queueing-delay; take auto or aggregated")
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,8 @@ from solver.routing import Objective, PathFlows
 from solver.single_path import integral_bound
 from solver.solution import Solution
 
+_EACH = 8
+"""Demands a source, on average, up to which this is a ring, a permutation or near one."""
 _SAME = 1e-9
 """Relative difference that arithmetic explains."""
 
@@ -64,6 +66,8 @@ def coloured(question: Question) -> Coloured | Unsuitable:
     if np.isfinite(question.caps_bps).any() and question.objective is not Objective.MAX_MIN_FAIR:
         return Unsuitable("demands have caps")
     instance, trunk = question.instance, question.trunk
+    if len(instance.rates_bps) > _EACH * len(np.unique(instance.origins)):
+        return Unsuitable("each source sends to many destinations, which other engines answer sooner")
     paths = one_path_each(instance, question.watch, seed=question.seed)
     if isinstance(paths, Unsuitable):
         return paths

@@ -202,10 +202,9 @@ def _must(answer: Answer | None) -> Answer:
 def _solution(
     question: Question, frame: _Frame, chosen: Pick, answer: Answer, share: float, prices: Floats
 ) -> Solution:
-    flow = frame.lift(answer.flow_bps)
+    whole = answer.flow_bps if answer.share in (1.0, np.inf) else (1 / answer.share) * answer.flow_bps
     carried = question.instance.rates_bps * share
-    if share != 1.0:
-        flow = flow * (share if frame.is_trunk else share / answer.share)
+    flow = frame.lift(whole) if share == 1.0 else share * frame.lift(whole)
     return Solution(
         flow,
         carried,
@@ -250,6 +249,7 @@ def _shares(question: Question, spec: EngineSpec) -> Solution:
     return Solution(
         flow * shrink, found.carried_bps * shrink, found.prices, name,
         f"{what}, one linear program a level, {answer.reason}", level_prices=found.level_prices,
+        approximate=not found.exact,
     )  # fmt: skip
 
 

@@ -87,12 +87,13 @@ def fair_levels(
 
     At each level every demand that no lower one has settled gets the same ratio or its cap. The level's
     prices show that no routing that respects the lower levels gives all of these more; complementary
-    slackness then settles the demands that the priced links hold back.
+    slackness then settles the demands that the priced links hold back. Demands that no level settles make
+    one without a bound but their caps.
 
     Raises
     ------
     CertificateError
-        A level's prices hold nobody back, a demand is left over, or one carries less than its level.
+        A level's prices hold nobody back, or a demand carries less than its level.
 
     References
     ----------
@@ -125,7 +126,16 @@ def fair_levels(
         levels.append(Level(ratio, bound, prices, np.union1d(np.flatnonzero(held), ending)))
         settled = settled | held
     if not settled.all():
-        raise CertificateError("a demand of the fair routing is at no level and no cap; it is not used, report it")
+        # Nothing holds these back that anybody has shown: only their caps bound them.
+        rest = ~settled
+        levels.append(
+            Level(
+                float(ratios[rest].min()),
+                float((caps_bps / rates_bps)[rest].max()),
+                np.zeros(len(limits_bps)),
+                np.flatnonzero(rest),
+            )
+        )
     if len(pending_caps) or not levels:
         top = float(ratios[pending_caps].max(initial=0.0))
         levels.append(Level(top, top, np.zeros(len(limits_bps)), pending_caps))

@@ -19,6 +19,7 @@ from solver.routing import Certificate, Objective, Routing, Seconds, Status
 from solver.single import one_path_each
 from solver.solution import Solution
 from solver.watch import Progress, Watch
+from topologies.errors import InputError
 from topologies.fabric import Fabric
 
 OPTIMAL_GAP = 1e-6
@@ -124,6 +125,8 @@ class Session:
     ) -> Routing:
         """As `solve`."""
         spec = EngineSpec.parse(engine)
+        if time_limit_s is not None and not time_limit_s > 0:
+            raise InputError(f"time_limit_s is {time_limit_s}; it must be above 0")
         watch = Watch(math.inf if time_limit_s is None else time_limit_s, report)
         question = ask(
             self.fabric, demands, objective, max_utilisation=max_utilisation, allowed=allowed, gap=gap, seed=seed,

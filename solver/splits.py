@@ -81,7 +81,7 @@ def _peel(
         if vertex != goal:
             if found and missing <= 100 * crumb:
                 break
-            raise SolverError("a flow ends before its destination; the routing was not certified, report it")
+            raise SolverError(f"the flow from vertex {start} to {goal} ends at {vertex}; the routing was not certified")
         rate = min(missing, *(left[link] for link in walk))
         for link in walk:
             left[link] -= rate

@@ -60,6 +60,9 @@ class Trunk:
         Demands that meet at a switch on the way to the same exit are split alike from there on.
         """
         crossing = self.demand_of >= 0
+        split = self.row_of[self.row_of >= 0]
+        if np.array_equal(split, np.arange(self.instance.targets)) and len(split) == len(self.row_of):
+            return self._renumbered(flow_bps)
         entries = [self._access(self.up, np.arange(len(self.up))), self._access(self.down, np.arange(len(self.down)))]
         if crossing.any():
             ratios = split_ratios(self.instance, flow_bps)
@@ -71,6 +74,19 @@ class Trunk:
         lifted = csr_array((rates, (rows, links)), shape=(self.whole.targets, self.whole.links))
         lifted.sum_duplicates()
         return lifted
+
+    def _renumbered(self, flow_bps: Flow) -> Flow:
+        """The lifted flow where every destination has a row of its own: the same flow, and access links."""
+        flow = flow_bps.tocsr()
+        lifted = csr_array(
+            (flow.data, self.links[flow.indices], flow.indptr), shape=(self.whole.targets, self.whole.links)
+        )
+        parts = [self._access(ends, np.arange(len(ends))) for ends in (self.up, self.down)]
+        rows, links, rates = (np.concatenate(part) for part in zip(*parts, strict=True))
+        if not len(rows):
+            return lifted
+        access = csr_array((rates, (rows, links)), shape=lifted.shape)
+        return csr_array(lifted + access)
 
     def lift_prices(self, prices: Floats) -> Floats:
         """Prices of all links of ``whole``; access links cost nothing."""

@@ -20,6 +20,7 @@ from solver.engines.growth import (
     share_beside,
     shortest_arcs,
 )
+from solver.engines.potential import largest_share
 from solver.engines.program import Program, arc_columns, arc_flow
 from solver.errors import SolverError
 from solver.instance import Answer, Floats, Flow, Instance
@@ -35,6 +36,15 @@ _MARGIN = 1e-10
 
 _PROVEN = "the prices prove that no other link helps"
 _STOPPED = "stopped at the time limit"
+
+
+def _one_share(instance: Instance, caps_bps: Floats, watch: Watch, *, fair: bool) -> tuple[Shares, Answer]:
+    """The same share for all, as the potential method finds it, where there was no time for more."""
+    answer = largest_share(instance, watch)
+    share = min(answer.share, float((caps_bps / instance.rates_bps).min()))
+    shares = Shares(share * instance.rates_bps, answer.prices, (answer.prices,) if fair else (), exact=False)
+    flow = (share / answer.share) * answer.flow_bps
+    return shares, replace(answer, flow_bps=flow, share=1.0, reason="one share for all, for lack of time", exact=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,26 +131,41 @@ class Aggregated:
         tuple of Shares and Answer
             The answer's flow carries the shares, whole.
         """
-        arcs = self.arcs
+        arcs, last = self.arcs, None
 
         def share(open_bps: Floats, given_bps: Floats, most: float) -> tuple[float, Floats]:
-            nonlocal arcs
-            solved = share_beside(instance, instance.allowed_bps, open_bps, given_bps, most, watch, arcs=arcs)
-            arcs = solved.arcs
-            return -solved.value, solved.prices
+            nonlocal arcs, last
+            last = share_beside(instance, instance.allowed_bps, open_bps, given_bps, most, watch, arcs=arcs)
+            if not last.exact:
+                raise OutOfTime("the time limit came before a level was proven; raise it")
+            arcs = last.arcs
+            return -last.value, last.prices
 
         def distances(weights: Floats) -> Floats:
             away: Floats = instance.distances(weights)[instance.rows, instance.origins]
             return away
 
-        found = (
-            fair_rates(instance, caps_bps, share, distances, watch) if fair else common_share(instance, caps_bps, share)
-        )
+        try:
+            found = (
+                fair_rates(instance, caps_bps, share, distances, watch)
+                if fair
+                else common_share(instance, caps_bps, share)
+            )
+        except OutOfTime:
+            return _one_share(instance, caps_bps, watch, fair=fair)
         carried = replace(instance, rates_bps=found.carried_bps)
-        rest = least_delay(carried, instance.allowed_bps * (1 + _MARGIN), watch, arcs=arcs, fits=True)
-        if rest is None:
+        limits = instance.allowed_bps * (1 + _MARGIN)
+        try:
+            rest = least_delay(carried, limits, watch, arcs=arcs, fits=True) if found.exact else None
+        except OutOfTime:
+            rest = None
+        if rest is not None:
+            flow, reason = rest.flow_bps, "then the least delay at these rates"
+        elif last is not None:
+            flow, reason = last.flow_bps, "as far as the time limit allowed"
+        else:
             raise SolverError("HiGHS calls a program infeasible that has a solution; use another engine")
-        return found, Answer(polished(carried, rest.flow_bps), 1.0, found.prices, "then the least delay at these rates")
+        return found, Answer(polished(carried, flow), 1.0, found.prices, reason, exact=found.exact)
 
     def _on_shortest(self, instance: Instance, watch: Watch) -> Answer | None:
         shortest = shortest_arcs(instance)

@@ -14,6 +14,7 @@ import numpy as np
 
 from solver.errors import SolverError
 from solver.instance import Floats, Instance
+from solver.linear import OutOfTime
 from solver.watch import Watch
 
 HELD = 1e-7
@@ -34,11 +35,14 @@ class Shares:
         Of the cut that bounds the common share; zeros where only caps do.
     level_prices : tuple of array, shape (links,)
         Of the full cut of each fair level, lowest first; levels that only caps make have none.
+    exact : bool
+        Whether there was time for all levels; else the demands that are left share alike.
     """
 
     carried_bps: Floats
     prices: Floats
     level_prices: tuple[Floats, ...] = ()
+    exact: bool = True
 
 
 def common_share(instance: Instance, caps_bps: Floats, share: Share) -> Shares:
@@ -75,6 +79,8 @@ def fair_rates(
 
     Raises
     ------
+    OutOfTime
+        Before the first level was found.
     SolverError
         A program failed, or its prices settle nobody.
     """
@@ -83,9 +89,16 @@ def fair_rates(
     carried = np.zeros(len(rates))
     open_ = np.ones(len(rates), dtype=bool)
     levels: list[Floats] = []
+    ratio, exact = 0.0, True
     while open_.any():
         most = float(ceilings[open_].min())
-        ratio, prices = share(np.where(open_, rates, 0.0), np.where(open_, 0.0, carried), most)
+        try:
+            ratio, prices = share(np.where(open_, rates, 0.0), np.where(open_, 0.0, carried), most)
+        except OutOfTime:
+            if not ratio:
+                raise
+            carried, exact = np.where(open_, ratio * rates, carried), False
+            break
         watch.tell(f"fair shares, {int(open_.sum())} demands open", ratio)
         capped = open_ & (ceilings <= ratio * (1 + 1e-9))
         held = np.zeros_like(open_)
@@ -97,4 +110,4 @@ def fair_rates(
             levels.append(prices)
         carried = np.where(held, ratio * rates, np.where(capped, caps_bps, carried))
         open_ &= ~(held | capped)
-    return Shares(carried, levels[0] if levels else np.zeros(instance.links), tuple(levels))
+    return Shares(carried, levels[0] if levels else np.zeros(instance.links), tuple(levels), exact)
