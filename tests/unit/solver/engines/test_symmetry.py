@@ -324,3 +324,9 @@ def test_no_time_is_no_answer():
     instance = all_to_all(degraded(4, 1e7, "healthy"))
     with pytest.raises(OutOfTime):
         least_delay(instance, classes(instance), Watch(limit_s=0.0))
+
+
+@pytest.mark.parametrize("kind", ["healthy", "e0-0 gone way", "a0-0 slow cable"])
+def test_large_programs_are_solved_by_interior_point_as_well(kind, monkeypatch):
+    monkeypatch.setattr(symmetry, "_SIMPLEX", 0)
+    assert_as_good_as_the_oracle(all_to_all(degraded(4, 1e7, kind), 2e6))
