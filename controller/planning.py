@@ -169,12 +169,12 @@ def _keep(request: PlanRequest, pairs_of: Mapping[str, Sequence[tuple[str, str]]
 
 
 def _carries(fabric: Fabric, plan: PlanStatus) -> bool:
-    """Whether a plan's rates are its share of line rate, and its links no fuller than it says."""
+    """Whether a plan's rates are between its share of line rate and all of it, its links no fuller than it says."""
     loads_bps: Counter[LinkId] = Counter()
     for path in plan.paths:
         if path.rate_bps > 0:
-            wanted_bps = plan.share * line_rate_bps(fabric, path.source, path.target)
-            if abs(path.rate_bps - wanted_bps) > _SAME * wanted_bps:
+            line_bps = line_rate_bps(fabric, path.source, path.target)
+            if not plan.share * line_bps * (1 - _SAME) <= path.rate_bps <= line_bps * (1 + _SAME):
                 return False
             loads_bps.update(dict.fromkeys(path.links, path.rate_bps))
     fullest = plan.worst_link_utilisation * (1 + _SAME)

@@ -1,4 +1,4 @@
-"""What the planner asks for jobs: every pair at line rate, or the largest common share of it, one path each."""
+"""What the planner asks for jobs: every pair at line rate, or its fair part of it, one path each."""
 
 from __future__ import annotations
 
@@ -8,10 +8,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from solver.choice import Engine, EngineSpec
+from solver.coloured import Coloured, coloured
 from solver.demand import Demand
-from solver.question import ask
+from solver.question import Question, ask
 from solver.routing import Certificate, Objective, Path, Routing
 from solver.single import choose_paths
+from solver.single_path import Choice
 from solver.solution import Solution
 from solver.solve import Session, proof_of
 from solver.watch import Watch
@@ -19,6 +22,8 @@ from topologies.access import line_rate_bps
 from topologies.errors import InputError
 from topologies.fabric import Fabric
 
+_FAIR_LIMIT_S = 10.0
+"""For fair shares: a plan must not wait for the last level of thousands of pairs."""
 _MARGIN = 1e-9
 """Taken off the largest share, so that the next model stays feasible in floating point."""
 
@@ -31,9 +36,9 @@ class PairPlan:
     ----------
     pairs : tuple of (source, target)
     share : float
-        What every pair is planned to get, relative to its line rate; at most 1.
+        What every pair is planned to get at least, relative to its line rate; at most 1.
     rates_bps : tuple of float
-        The planned rate of each pair: share times line rate.
+        The planned rate of each pair: line rate, or the max-min fair part of it where not all fits.
     paths : tuple of Path
         The path of each pair, access links included.
     certificate : Certificate
@@ -77,9 +82,10 @@ def plan_pairs(
     """Plan host pairs that want all that their links give.
 
     Line rate is the capacity of the source's access link, or the target's where that is less. The
-    largest share of it that fits for all pairs at once is found first (maximum concurrent flow), then
-    the best fractional routing at that share, then one path per pair with the least load on the worst
-    link.
+    largest share of it that fits for all pairs at once is found first (maximum concurrent flow); where
+    that is less than all of it, pairs that others do not hold back get more (max-min fairness). Then
+    comes the best fractional routing at these rates, then one path per pair with the least load on the
+    worst link.
 
     Parameters
     ----------
@@ -88,7 +94,7 @@ def plan_pairs(
     max_utilisation : float
         Share of each capacity that may be used.
     objective : Objective
-        Of the fractional routing at the share.
+        Of the fractional routing at the rates; those that carry a part only stand for the least utilisation.
     engine : str
         As for `solver.solve.solve`.
     time_limit_s : float or None
@@ -120,16 +126,24 @@ def plan_pairs(
 
     widest = split(wanted, Objective.MAX_CONCURRENT_FLOW)
     largest = proof_of(widest).value
-    share = min(1.0, largest * (1 - _MARGIN))
-    asked = tuple(replace(demand, rate_bps=demand.rate_bps * share) for demand in wanted)
-    routing = widest if objective is Objective.MAX_CONCURRENT_FLOW else split(asked, objective)
-    rates = np.array([demand.rate_bps for demand in asked])
+    rates = np.array([demand.rate_bps for demand in wanted])
+    proof = proof_of(widest)
+    if largest < 1 or objective is Objective.MAX_MIN_FAIR:
+        fair = _fair(session, wanted, max_utilisation, engine, seed)
+        if objective is Objective.MAX_MIN_FAIR:
+            proof = proof_of(fair)
+        rates = np.maximum(fair.carried_bps, largest * rates) * (1 - _MARGIN) if largest < 1 else rates
+    asked = tuple(replace(demand, rate_bps=rate) for demand, rate in zip(wanted, rates.tolist(), strict=True))
+    share = float(min(rate / demand.rate_bps for rate, demand in zip(rates.tolist(), wanted, strict=True)))
+    # What carries less than is asked is settled by now.
+    routing = split(asked, Objective.MIN_MAX_UTILISATION if objective.may_carry_less else objective)
+    if not objective.may_carry_less:
+        proof = proof_of(routing)
     question = ask(
         fabric, asked, Objective.MIN_MAX_UTILISATION, max_utilisation=max_utilisation, allowed=None, gap=0.01,
         seed=seed, watch=Watch(),
     )  # fmt: skip
-    found = Solution(routing.flow_bps, routing.carried_bps, proof_of(routing).prices, routing.engine, routing.reason)
-    choice, least = choose_paths(question, found, max_utilisation * share / largest)
+    choice, least = _single_paths(question, routing, max_utilisation * share / largest)
     gap = 1 - least / choice.worst
     if gap <= 1e-6:
         verdict = "the worst link is as good as it can be"
@@ -142,11 +156,31 @@ def plan_pairs(
         share,
         tuple(rates.tolist()),
         tuple(tuple(fabric.links[link].id for link in path) for path in choice.paths),
-        proof_of(routing),
+        proof,
         proof_of(widest),
         choice.worst,
         least,
         f"{routing.engine}, {choice.method}",
-        f"{100 * share:.4g} % of line rate for each pair: {widest.reason}; single paths: {verdict}",
+        f"{100 * share:.4g} % of line rate for each pair{'' if share >= 1 else ' at least'}: {widest.reason}; "
+        f"single paths: {verdict}",
         time.perf_counter() - begun,
     )
+
+
+def _fair(session: Session, wanted: Sequence[Demand], max_utilisation: float, engine: str, seed: int) -> Routing:
+    """Max-min fair parts of line rate; what there is no time for gets the common share."""
+    limit_s = _FAIR_LIMIT_S if EngineSpec.parse(engine).engine is not Engine.PULP else None
+    return session.solve(
+        wanted, Objective.MAX_MIN_FAIR, max_utilisation=max_utilisation, engine=engine, time_limit_s=limit_s, seed=seed
+    )
+
+
+def _single_paths(question: Question, routing: Routing, bound: float) -> tuple[Choice, float]:
+    """One path for each pair, by colours where they prove best; and what no choice can go below."""
+    found = coloured(question)
+    if isinstance(found, Coloured) and found.is_best(Objective.MIN_MAX_UTILISATION):
+        paths = tuple(tuple(found.paths.of(index).tolist()) for index in range(len(question.demands)))
+        scale = question.max_utilisation
+        return Choice(paths, scale * found.worst, "edge colouring"), scale * found.whole_bound
+    split = Solution(routing.flow_bps, routing.carried_bps, proof_of(routing).prices, routing.engine, routing.reason)
+    return choose_paths(question, split, bound)
