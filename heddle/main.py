@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 import typer
 from typer.exceptions import TyperException
 
+from heddle.options import Candidates, Capacity, DemandsFile, FabricSource, MaxHops, Ranks, Window, names
 from topologies.errors import HeddleError, InputError
 
 EXIT_FAILURE, EXIT_BAD_INPUT, EXIT_INFEASIBLE, EXIT_FELL_SHORT, EXIT_INTERRUPTED = 1, 2, 3, 4, 130
@@ -33,48 +34,6 @@ Api = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", envvar="HEDDLE_JSON", help="Print JSON, and nothing else.")]
 
-
-def _bits(text: str) -> float:
-    """Read ``10G``."""
-    number, factor = (text[:-1], _FACTORS[text[-1]]) if text[-1:] in _FACTORS else (text, 1.0)
-    try:
-        return float(number) * factor
-    except ValueError:
-        raise typer.BadParameter(f"{text!r} is no rate; write bits per second, as in 10G or 1e10") from None
-
-
-_FACTORS = {"k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}
-FabricSource = Annotated[
-    str,
-    typer.Option(
-        "--fabric", metavar="FABRIC", envvar="HEDDLE_FABRIC", help="Node-link or REPETITA file, or topohub:NAME."
-    ),
-]
-DemandsFile = Annotated[
-    str,
-    typer.Option("--demands", metavar="FILE", envvar="HEDDLE_DEMANDS", help="CSV, JSON, REPETITA demands or a matrix."),
-]
-Capacity = Annotated[
-    float | None,
-    typer.Option(
-        parser=_bits, metavar="BPS", envvar="HEDDLE_CAPACITY", help="Capacity of links that have none, as in 10G."
-    ),
-]
-Window = Annotated[
-    float | None,
-    typer.Option(metavar="SECONDS", envvar="HEDDLE_WINDOW", help="Time in which the bytes of a matrix are carried."),
-]
-Ranks = Annotated[
-    str | None, typer.Option(metavar="HOST,…", envvar="HEDDLE_RANKS", help="Host of each row of a matrix.")
-]
-Candidates = Annotated[
-    Path | None,
-    typer.Option(metavar="FILE", envvar="HEDDLE_CANDIDATES", help="The paths that demands may take (default all)."),
-]
-MaxHops = Annotated[
-    int | None,
-    typer.Option(metavar="N", envvar="HEDDLE_MAX_HOPS", help="Links of a path at most, access links included."),
-]
 JobName = Annotated[str, typer.Argument(metavar="NAME", help="The job's name.")]
 
 
@@ -303,7 +262,7 @@ def solve(
     from heddle.solve import Given, solve_demands
 
     solve_demands(
-        Given(fabric, demands, capacity, window, _names(ranks), candidates, max_hops),
+        Given(fabric, demands, capacity, window, names(ranks), candidates, max_hops),
         objective=objective,
         single_path=single_path,
         engine=engine,
@@ -319,12 +278,15 @@ def solve(
     )
 
 
-def _names(text: str | None) -> tuple[str, ...]:
-    return tuple(name.strip() for name in text.split(",")) if text else ()
+@verify_app.callback()
+def verify(context: typer.Context, as_json: AsJson = False) -> None:
+    """Check proofs, independently of what made them."""
+    context.obj = as_json
 
 
 @verify_app.command("routing")
 def verify_routing(
+    context: typer.Context,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The routing, as 'heddle solve -o' writes it.")],
     fabric: FabricSource,
     demands: DemandsFile,
@@ -339,7 +301,8 @@ def verify_routing(
     from heddle.solve import Given
     from heddle.verify import verify_routing as verify
 
-    verify(file, Given(fabric, demands, capacity, window, _names(ranks), candidates, max_hops), as_json=as_json)
+    given = Given(fabric, demands, capacity, window, names(ranks), candidates, max_hops)
+    verify(file, given, as_json=as_json or context.obj)
 
 
 @app.command()
