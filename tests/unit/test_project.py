@@ -33,6 +33,11 @@ def packages() -> list[str]:
     return setup_cfg()["options"]["packages"].split()
 
 
+def folders() -> list[str]:
+    """The packages at the top, which hold the others."""
+    return [package for package in packages() if "." not in package]
+
+
 def names(requirements: str) -> set[str]:
     lines = (line for line in requirements.splitlines() if line.strip())
     return {canonicalize_name(Requirement(line).name) for line in lines}
@@ -54,7 +59,7 @@ def allowed(path: Path) -> set[str]:
 
 
 def sources() -> Iterator[Path]:
-    for package in packages():
+    for package in folders():
         yield from (REPOSITORY / package).rglob("*.py")
 
 
@@ -70,10 +75,11 @@ def imports(path: Path) -> set[str]:
 
 
 def test_every_folder_of_code_is_a_package_of_the_distribution_and_typed() -> None:
-    folders = {path.parent.name for path in REPOSITORY.glob("*/__init__.py")}
+    tops = [path.parent for path in REPOSITORY.glob("*/__init__.py")]
+    found = {".".join(path.parent.relative_to(REPOSITORY).parts) for top in tops for path in top.rglob("__init__.py")}
 
-    assert folders == set(packages())
-    assert all((REPOSITORY / package / "py.typed").exists() for package in packages())
+    assert found == set(packages())
+    assert all((REPOSITORY / package / "py.typed").exists() for package in folders())
 
 
 def test_whatever_the_code_imports_is_required() -> None:
@@ -230,10 +236,10 @@ def test_a_wheel_holds_every_package_its_type_marker_and_the_programs_that_ranks
     copy.mkdir()
     for name in ("setup.cfg", "pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(REPOSITORY / name, copy)
-    for package in packages():
+    for package in folders():
         shutil.copytree(REPOSITORY / package, copy / package, ignore=shutil.ignore_patterns("__pycache__"))
     expected = {str(path.relative_to(copy)) for path in copy.rglob("*.py")}
-    expected |= {f"{package}/py.typed" for package in packages()}
+    expected |= {f"{package}/py.typed" for package in folders()}
 
     subprocess.run(
         [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-index", "--no-build-isolation",
