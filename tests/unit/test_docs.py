@@ -97,6 +97,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "heddle.yaml").write_text(configuration)
     (job,) = blocks(README, "json")
     (folder / "job.json").write_text(job)
+    (demands,) = blocks(README, "csv")
+    (folder / "demands.csv").write_text(demands)
     write_fabric(fat_tree(4, capacity_bps=10e9), folder / "fabric.json")
     return folder
 

@@ -3,17 +3,20 @@
 import json
 import re
 import shlex
+from pathlib import Path
 
 import pytest
 
 from heddle.main import main
 from heddle.solve import objective_text
+from solver.choice import Engine
 from solver.errors import CertificateError
 from solver.routing import Objective
 from topologies.fabric import Fabric, Link, Node, NodeKind
 from topologies.fat_tree import fat_tree
 from topologies.files import write_fabric
 
+SOLVING = Path(__file__).parents[3] / "docs" / "solving.md"
 OBJECTIVES = [objective.value for objective in Objective]
 
 
@@ -319,3 +322,20 @@ def test_on_a_terminal_progress_is_shown_after_a_while_and_taken_away(solve, mon
 )
 def test_values_have_units(objective, text):
     assert objective_text(objective, 1.5e6) == text
+
+
+def rows(first_column):
+    """The first cells of the page's table whose first column has this heading."""
+    lines = SOLVING.read_text().split(f"| {first_column} |")[1].split("\n\n")[0].splitlines()[2:]
+    return [line.split(" | ")[0] for line in lines]
+
+
+def test_the_page_has_every_flag_objective_and_engine_and_no_other(solve, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    described = solve("--help")[1]
+
+    assert {re.findall(r"--[a-z-]+", row)[0] for row in rows("flag")} == set(re.findall(r"--[a-z-]{3,}", described)) - {
+        "--help"
+    }
+    assert {row.strip("| `") for row in rows("objective")} == set(OBJECTIVES)
+    assert {re.findall(r"`(\w+)`", row)[0] for row in rows("engine")} == set(Engine)
