@@ -32,8 +32,11 @@ def run(program: pulp.LpProblem, backend: str, time_limit_s: float | None, *, se
         raise SolverError("no time is left for the solver; raise the time limit")
     try:
         program.solve(_solver(program, backend, time_limit_s, seed))
-    except pulp.PulpSolverError as error:
-        raise SolverError(f"{backend} failed: {error}; see its output, or use another backend") from error
+    except InputError:
+        raise
+    except Exception as error:
+        # PuLP reads answers from files, and fails in many ways on one that makes no sense.
+        raise SolverError(f"{backend} failed: {error}; see its output, or use another solver") from error
     outcome = int(program.sol_status)
     # At a time limit PuLP calls a linear program "feasible" whatever its values are.
     stopped = outcome == pulp.LpSolutionIntegerFeasible and not program.isMIP()

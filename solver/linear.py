@@ -96,7 +96,10 @@ class LinearProgram:
             raise OutOfTime("no time is left for the solver; raise the time limit")
         # HiGHS counts its limit from when the model was made.
         self._highs.setOptionValue("time_limit", min(time_limit_s + self._highs.getRunTime(), 1e30))
-        self._highs.run()
+        try:
+            self._highs.run()
+        except RuntimeError as error:
+            raise SolverError(f"HiGHS failed: {error}; use another engine") from error
         status = self._highs.getModelStatus()
         if status == highspy.HighsModelStatus.kInfeasible:
             return None

@@ -23,7 +23,7 @@ from solver.engines.growth import (
 from solver.engines.potential import largest_share
 from solver.engines.program import Program, arc_columns, arc_flow
 from solver.errors import SolverError
-from solver.instance import Answer, Floats, Flow, Instance
+from solver.instance import Answer, Floats, Flow, Instance, loads_of
 from solver.linear import OutOfTime
 from solver.polish import polished
 from solver.watch import Watch
@@ -106,7 +106,10 @@ class Aggregated:
     def largest_share(self, instance: Instance, watch: Watch) -> Answer:
         """The largest share of every demand: the reciprocal of the least utilisation of what is allowed."""
         solved = self._utilisation(instance, instance.allowed_bps, watch, 0.0)
-        share = 1 / solved.value
+        fullest = float((loads_of(solved.flow_bps) / instance.allowed_bps).max(initial=0.0))
+        if not fullest > 0:
+            raise SolverError("HiGHS returned a flow that carries nothing; use another engine")
+        share = 1 / fullest
         reason = _PROVEN if solved.exact else _STOPPED
         answer = self._answer(instance, solved.flow_bps, solved.prices, reason, exact=solved.exact)
         return replace(answer, flow_bps=answer.flow_bps * share, share=share)

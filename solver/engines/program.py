@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import coo_array, csc_array, csr_array
 
+from solver.errors import SolverError
 from solver.instance import Floats, Flow, Instance, Ints
 from solver.linear import INFINITE, LinearProgram, Optimum
 from solver.watch import Watch
@@ -201,6 +202,8 @@ class Program:
         return program.minimise(self._watch.left_s())
 
     def _found(self, optimum: Optimum, value: float, price_unit: float) -> Found:
+        if not (np.isfinite(value) and np.isfinite(optimum.columns).all() and np.isfinite(optimum.duals).all()):
+            raise SolverError("HiGHS returned what is no number; use another engine")
         rates = np.maximum(optimum.columns[: self._count], 0.0) * self._columns.unit_bps
         prices = np.zeros(self._instance.links)
         prices[self._loaded] = np.maximum(-optimum.duals[self._balances :], 0.0) * price_unit
