@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from heddle.output import print_json
+from heddle.output import percent, print_json
 from heddle.solve import Given, objective_text, quality, told_as_json
 from solver.errors import CertificateError
+from solver.routing import Objective
 from topologies.located import read_document
 
 
@@ -43,18 +44,21 @@ def verify_routing(file: Path, given: Given, *, as_json: bool) -> None:
                 {
                     "status": "holds",
                     "objective": {"name": name.value, "value": proof.value, "bound": proof.bound, "gap": proof.gap},
+                    "max_utilisation_allowed": statement.max_utilisation,
                     "violation": proof.violation,
                     "notes": notes,
                 }
             )
             return
-        rows = (
+        rows = [
             ("objective", name.value),
             ("value", objective_text(name, proof.value)),
             ("bound", objective_text(name, proof.bound)),
             ("gap", f"{proof.gap:.2g}: {quality(proof.gap, optimal=optimal)}"),
             ("violation", f"{proof.violation:.2g} of the largest demand"),
-        )
+        ]
+        if name is not Objective.MIN_MAX_UTILISATION:
+            rows.append(("allowed", f"{percent(statement.max_utilisation)} of each capacity, by the file"))
         for label, text in rows:
             print(f"{label:<12} {text}")
         for note in notes:

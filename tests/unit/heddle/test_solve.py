@@ -214,11 +214,12 @@ def test_flags_are_variables_too(solve, monkeypatch):
     assert len(routing["routes"][0]["paths"]) == 1
 
 
-def test_a_time_limit_leaves_a_routing_with_its_gap(solve):
-    code, out, _ = solve(f"{TREE} --objective min-max-utilisation --time-limit 30 --json")
+def test_a_time_limit_leaves_the_best_routing_so_far_with_its_gap(solve):
+    code, out, _ = solve(f"{TREE} --objective min-max-utilisation --engine aggregated --time-limit 1e-9 --json")
 
+    routing = json.loads(out)
     assert code == 0
-    assert 0 <= json.loads(out)["objective"]["gap"] < 1
+    assert (routing["status"], routing["objective"]["gap"] > 1e-6) == ("feasible", True)
 
 
 def test_what_is_not_proven_optimal_says_how_far_it_may_be(solve):

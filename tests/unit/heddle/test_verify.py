@@ -63,7 +63,14 @@ def test_the_proof_is_json_where_asked(heddle):
     assert code == 0
     assert proof["status"] == "holds"
     assert proof["objective"] == pytest.approx(solved["objective"])
+    assert proof["max_utilisation_allowed"] == 1.0
     assert proof["notes"] == []
+
+
+def test_the_utilisation_that_a_routing_allows_itself_is_said(heddle):
+    heddle(f"solve {QUESTION} --max-utilisation 0.8 -o routing.json")
+
+    assert "80.0 % of each capacity, by the file" in heddle(f"verify routing routing.json {QUESTION}")[1]
 
 
 def test_candidates_and_hops_bind_the_proof(heddle, tmp_path):
