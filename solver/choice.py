@@ -26,6 +26,8 @@ from topologies.fabric import LinkId, NodeKind
 
 _SMALL = 5_000
 """(destination, link) pairs up to which a program over all of them is quicker than looking for symmetry."""
+_MOST_KINDS = 100_000
+"""Kinds of (destination, link) pairs from which a program over them is no longer quick."""
 _LARGE = 200_000
 """(destination, node) pairs from which a linear program takes minutes."""
 
@@ -189,7 +191,7 @@ def pick(question: Question, spec: EngineSpec, memory: Memory | None) -> Pick:
             raise InputError(f"the engine {spec} knows no {question.objective}; take auto or aggregated")
         return Pick(Symmetric(refinement.classes(trunk)), str(spec), forced)
     if trunk.targets * trunk.links > _SMALL and question.objective is not Objective.MIN_QUEUEING_DELAY:
-        colours = refinement.worthwhile(trunk)
+        colours = refinement.worthwhile(trunk, most_columns=_MOST_KINDS)
         if colours is not None:
             return Pick(Symmetric(colours), str(Engine.SYMMETRY), "many destinations and links are alike")
     scalable = question.objective in (Objective.MIN_MAX_UTILISATION, Objective.MAX_CONCURRENT_FLOW)

@@ -12,9 +12,12 @@ from solver.choice import Engine, EngineSpec, Memory
 from solver.coloured import Coloured, coloured, coloured_solution
 from solver.engines.paths import Choice as PathChoice
 from solver.engines.paths import Tunnels
+from solver.engines.rerouting import improve, shortest_first
 from solver.errors import SolverError
 from solver.fractional import fractional
 from solver.instance import Floats, loads_of
+from solver.jam import infeasibility, tightest
+from solver.paths import Paths
 from solver.permitted import permitted_paths
 from solver.proof import queueing_cost
 from solver.question import Question
@@ -25,6 +28,8 @@ from solver.splits import split_paths
 from topologies.errors import InputError
 
 _MARGIN = 1e-6
+_FIT = 1e-9
+"""Relative excess that arithmetic explains."""
 _MANY = 300
 """Demands from which neither programs nor tables of candidate paths are quick."""
 _MOST_PATHS = 256
@@ -43,6 +48,10 @@ def one_path_each(question: Question, spec: EngineSpec, memory: Memory | None = 
     SolverError
         An engine failed, or no choice of paths was found that stays within capacity.
     """
+    if not question.objective.may_carry_less and question.objective is not Objective.MIN_MAX_UTILISATION:
+        cut = tightest(question)
+        if cut is not None and cut.share < 1 - _FIT:
+            raise infeasibility(question, None)
     if spec.engine in (Engine.AUTO, Engine.COLOURING):
         found = coloured(question)
         if isinstance(found, Coloured):
@@ -55,6 +64,9 @@ def one_path_each(question: Question, spec: EngineSpec, memory: Memory | None = 
             raise InputError(f"the engine colouring does not fit: {found.reason}; take auto")
     split = fractional(question, spec, memory)
     bound = worst_bound(question, split)
+    if len(question.demands) > _MANY and question.allowed is None:
+        choice = _rerouted(question, split, bound)
+        return single_solution(question, split, choice.paths, f"single paths by {choice.method}")
     choice, _ = choose_paths(question, split, bound, backend=spec.solver)
     return single_solution(question, split, choice.paths, f"single paths by {choice.method}")
 
@@ -82,6 +94,32 @@ def worst_bound(question: Question, split: Solution) -> float:
     if question.objective is Objective.MAX_MIN_FAIR:
         return question.max_utilisation / float((split.carried_bps / instance.rates_bps).min())
     return question.max_utilisation
+
+
+def _rerouted(question: Question, split: Solution, bound: float) -> Choice:
+    """One path per demand where there are many: the widest of its split ones, then rerouting off worst links."""
+    instance = question.instance
+    widest = [some[0] for some in split_paths(instance, split.flow_bps, split.carried_bps)]
+    starts = np.concatenate([[0], np.cumsum([len(path) for path in widest])]).astype(np.intp)
+    paths = Paths(starts, np.array([link for path in widest for link in path], dtype=np.intp))
+    goal = integral_bound(bound, instance.rates_bps, instance.capacities_bps) / question.max_utilisation
+    if not question.objective.is_about_the_worst_link:
+        goal = 1.0
+    better = improve(instance, paths, question.watch, goal=goal, seed=question.seed)
+    if _cost(question, split) is not None:
+        # Detours off full links cost; often demands fit where they are shortest.
+        short = shortest_first(instance, question.watch, question.seed)
+        better = min((better, short), key=lambda found: _merit(question, found))
+    taken = tuple(tuple(better.of(number).tolist()) for number in range(len(question.demands)))
+    return Choice(taken, question.max_utilisation * better.worst(instance), "rounding and rerouting")
+
+
+def _merit(question: Question, paths: Paths) -> tuple[float, float]:
+    """Overload first, then the objective's cost."""
+    instance, loads = question.instance, paths.loads_bps(question.instance)
+    queueing = question.objective is Objective.MIN_QUEUEING_DELAY
+    cost = queueing_cost(loads, instance.capacities_bps) if queueing else float(loads @ instance.delays_s)
+    return max(paths.worst(instance), 1 + _FIT), cost
 
 
 def choose_paths(question: Question, split: Solution, bound: float, *, backend: str = HIGHS) -> tuple[Choice, float]:
