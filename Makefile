@@ -21,10 +21,11 @@ test: system lint ## Run all tests but the long ones (root)
 unit: python ## Run the tests that need no root and nothing outside .venv
 	@$(PYTEST) tests/unit
 
-acceptance: system python ## Run the long measurements: seeds 1 to 5, discovery, many kills (root)
+acceptance: system python ## Run the long measurements: seeds 1 to 5, discovery, the solver, many kills (root)
 	@worst=0; note() { local code=$$?; [ $$code -le $$worst ] || worst=$$code; }; \
 	$(AS_ROOT) $(BIN)/heddle emulate --seeds 1-5 --report $(REPORT) || note; \
 	for framework in ryu os-ken; do $(AS_ROOT) $(BIN)/python -m benchmarks.discovery --framework $$framework || note; done; \
+	$(BIN)/python -m benchmarks.solver --repeat 5 $${HEDDLE_TEST_DATA:+--data "$$HEDDLE_TEST_DATA"} || note; \
 	$(AS_ROOT) $(PYTEST) -m acceptance || note; \
 	exit $$worst
 
