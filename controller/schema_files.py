@@ -9,9 +9,14 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from controller.config import Config
+from solver.routing_files import RoutingFile
 from workloads.files import JobFile
 
-MODELS: dict[str, type[BaseModel]] = {"config.schema.json": Config, "job.schema.json": JobFile}
+MODELS: dict[str, type[BaseModel]] = {
+    "config.schema.json": Config,
+    "job.schema.json": JobFile,
+    "routing.schema.json": RoutingFile,
+}
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 

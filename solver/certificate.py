@@ -98,6 +98,13 @@ def certify(
     largest = float(max(rates.max(initial=0.0), claim.carried_bps.max(initial=0.0))) or 1.0
     limits = fabric.capacities_bps * max_utilisation
     loads = np.asarray(claim.flow_bps.sum(axis=0), dtype=np.float64).ravel()
+    # Paths first: what is wrong with one says more than what it does to the flows.
+    if claim.path_flows is not None:
+        _check_paths(fabric, demands, claim, claim.path_flows, sources, targets, TOLERANCE * largest)
+        if allowed is not None:
+            allowed.check(fabric, demands, claim.path_flows)
+    elif allowed is not None:
+        raise CertificateError("paths were prescribed and the routing shows none; it is not used, report it")
     imbalance = _imbalance(fabric, claim, sources, targets)
     # The least maximum utilisation is an answer above 1 too: how much the worst link is asked for.
     free = objective is Objective.MIN_MAX_UTILISATION
@@ -106,12 +113,6 @@ def certify(
     if violation > TOLERANCE:
         what = "loses or invents" if imbalance >= overload else "overloads a link by"
         raise CertificateError(f"the routing {what} {violation * largest:.6g} bit/s; it is not used, report it")
-    if claim.path_flows is not None:
-        _check_paths(fabric, demands, claim, claim.path_flows, sources, targets, TOLERANCE * largest)
-        if allowed is not None:
-            allowed.check(fabric, demands, claim.path_flows)
-    elif allowed is not None:
-        raise CertificateError("paths were prescribed and the routing shows none; it is not used, report it")
     wanted = np.minimum(rates, caps)
     if objective.may_carry_less:
         if np.any(claim.carried_bps > caps * (1 + TOLERANCE)):
@@ -257,7 +258,8 @@ def _check_paths(
     for path in np.flatnonzero(ends[last] != targets[owners])[:1].tolist():
         demand, here = demands[int(owners[path])], fabric.nodes[int(ends[last[path]])].id
         raise CertificateError(f"the path of {demand.source} → {demand.target} ends at {here}; report it")
-    visits = np.sort(of_link * len(fabric.nodes) + ends)
+    nodes = len(fabric.nodes)
+    visits = np.sort(np.concatenate([of_link * nodes + ends, np.arange(len(lengths)) * nodes + sources[owners]]))
     for twice in visits[1:][visits[1:] == visits[:-1]][:1].tolist():
         demand = demands[int(owners[twice // len(fabric.nodes)])]
         node = fabric.nodes[twice % len(fabric.nodes)].id

@@ -28,8 +28,8 @@ _SMALL = 5_000
 """(destination, link) pairs up to which a program over all of them is quicker than looking for symmetry."""
 _MOST_KINDS = 100_000
 """Kinds of (destination, link) pairs from which a program over them is no longer quick."""
-_LARGE = 200_000
-"""(destination, node) pairs from which a linear program takes minutes."""
+_LARGE = 150_000
+"""(destination, link) pairs on shortest paths from which a linear program takes minutes."""
 
 
 class Engine(StrEnum):
@@ -190,19 +190,20 @@ def pick(question: Question, spec: EngineSpec, memory: Memory | None) -> Pick:
         if question.objective is Objective.MIN_QUEUEING_DELAY:
             raise InputError(f"the engine {spec} knows no {question.objective}; take auto or aggregated")
         return Pick(Symmetric(refinement.classes(trunk)), str(spec), forced)
-    if trunk.targets * trunk.links > _SMALL and question.objective is not Objective.MIN_QUEUEING_DELAY:
+    auto = spec.engine is Engine.AUTO
+    if auto and trunk.targets * trunk.links > _SMALL and question.objective is not Objective.MIN_QUEUEING_DELAY:
         colours = refinement.worthwhile(trunk, most_columns=_MOST_KINDS)
         if colours is not None:
             return Pick(Symmetric(colours), str(Engine.SYMMETRY), "many destinations and links are alike")
     scalable = question.objective in (Objective.MIN_MAX_UTILISATION, Objective.MAX_CONCURRENT_FLOW)
-    pairs = trunk.targets * trunk.vertices
+    pairs = int(np.count_nonzero(shortest_arcs(trunk))) if auto and trunk.targets * trunk.links > _LARGE else 0
     if spec.engine is Engine.POTENTIAL or (scalable and pairs > _LARGE):
         if not scalable:
             raise InputError(f"the engine {spec} knows no {question.objective}; take auto or aggregated")
         why = (
             forced
             if spec.engine is Engine.POTENTIAL
-            else f"{pairs} (destination, node) pairs are too many for a program"
+            else f"{pairs} (destination, link) pairs on shortest paths are too many for a program"
         )
         return Pick(Potential(question.gap, question.seed), str(Engine.POTENTIAL), why, approximate=True)
     return Pick(grown, str(Engine.AGGREGATED), "no symmetry to use")

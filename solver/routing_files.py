@@ -336,8 +336,6 @@ def certify_statement(
         A link lacks a capacity, or a delay that the objective needs.
     """
     claim, objective = statement.claim, statement.objective
-    if claim.path_flows is not None:
-        _refuse_broken(claim.path_flows, fabric, demands)
     if objective.may_carry_less and not claim.prices.any():
         # Zero prices bound no share.
         claim = replace(claim, prices=np.ones(len(fabric.links)))
@@ -352,26 +350,6 @@ def certify_statement(
     )
     _refuse_contradictions(statement, proof, fabric)
     return proof
-
-
-def _refuse_broken(flows: PathFlows, fabric: Fabric, demands: Sequence[Demand]) -> None:
-    """Name the first path that does not lead from source to target: `certify` would name the traffic lost by it."""
-    at = fabric.node_index
-    sources, targets = (
-        np.array([at[getattr(demand, end)] for demand in demands])[flows.owners] for end in ("source", "target")
-    )
-    begins, ends = fabric.ends[:, flows.links]
-    # Each link begins at its path's source, or where the link before it ends.
-    due = np.concatenate([[0], ends])[:-1]
-    due[flows.starts[:-1]] = sources
-    breaks, stops = begins != due, ends[flows.starts[1:] - 1] != targets
-    path_of = np.repeat(np.arange(len(flows.owners)), np.diff(flows.starts))
-    for number in (*path_of[breaks][:1].tolist(), *np.flatnonzero(stops)[:1].tolist()):
-        demand, links = (
-            demands[int(flows.owners[number])],
-            " ".join(str(fabric.link_ids[one]) for one in flows.of(number)),
-        )
-        raise CertificateError(f"the path {links} does not lead from {demand.source} to {demand.target}")
 
 
 def _refuse_contradictions(statement: Statement, proof: Certificate, fabric: Fabric) -> None:

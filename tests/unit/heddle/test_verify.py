@@ -120,8 +120,8 @@ def path(data):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda data: path(data).update(rate_bps=path(data)["rate_bps"] / 2), "loses or invents"),
-        (lambda data: path(data)["links"].pop(1), "does not lead from h2 to h9"),
+        (lambda data: path(data).update(rate_bps=path(data)["rate_bps"] / 2), "do not add up to what is carried"),
+        (lambda data: path(data)["links"].pop(1), "the path of h2 → h9 breaks at"),
         (lambda data: data["prices"].update({"h1:1": -1.0}), "price is negative"),
         (lambda data: data["objective"].update(value=1.0), "says value 1"),
         (lambda data: data["objective"].update(bound=1.0), "says bound 1"),

@@ -138,6 +138,16 @@ def test_a_path_that_breaks_ends_early_or_is_not_the_flow_is_refused():
         check(routing, path_flows=taking(next(path for path in others if path != first), *rest))
 
 
+def test_a_path_that_comes_back_to_its_source_is_refused():
+    ends = (("a", 1, "b", 1), ("b", 1, "a", 1), ("b", 2, "d", 1), ("a", 2, "c", 1), ("c", 1, "a", 2))
+    nodes = tuple(Node(name, NodeKind.SWITCH) for name in "abcd")
+    fabric = Fabric(nodes, tuple(Link(*end, capacity_bps=1e7, delay_s=0.0) for end in ends))
+    paths = PathFlows(np.array([0]), np.array([0, 4]), np.array([3, 4, 0, 2]), np.array([1.0]))
+    claim = Claim(["d"], csr_array([[1.0, 0.0, 1.0, 1.0, 1.0]]), np.array([1.0]), np.zeros(5), paths)
+    with pytest.raises(CertificateError, match="the path of a → d visits a twice"):
+        certify(fabric, [Demand("a", "d", 1.0)], claim, objective=Objective.MIN_DELAY)
+
+
 def test_wrong_destinations_and_shapes_are_refused():
     routing = solve(FAT_TREE, DEMANDS)
     with pytest.raises(CertificateError, match="destinations are not those"):
