@@ -50,8 +50,8 @@ def solve(
 ) -> Routing:
     """Route demands, optimally for an objective, and prove it.
 
-    Ties are broken by the least maximum utilisation for `MIN_DELAY`, and by delay for the other objectives
-    (hops, where a link has no delay); among what is left the engine decides, always alike.
+    Ties are broken by the least maximum utilisation for `MIN_DELAY`, and by delay for `MIN_MAX_UTILISATION` and
+    `MAX_MIN_FAIR` (hops, where a link has no delay); among what is left the engine decides, always alike.
 
     Parameters
     ----------
