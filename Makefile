@@ -25,7 +25,7 @@ acceptance: system python ## Run the long measurements: seeds 1 to 5, discovery,
 	@worst=0; note() { local code=$$?; [ $$code -le $$worst ] || worst=$$code; }; \
 	$(AS_ROOT) $(BIN)/heddle emulate --seeds 1-5 --report $(REPORT) || note; \
 	for framework in ryu os-ken; do $(AS_ROOT) $(BIN)/python -m benchmarks.discovery --framework $$framework || note; done; \
-	$(BIN)/python -m benchmarks.solver --repeat 5 $${HEDDLE_TEST_DATA:+--data "$$HEDDLE_TEST_DATA"} || note; \
+	$(BIN)/python -m benchmarks.solver --repeat 5 --peer-limit 30 $${HEDDLE_TEST_DATA:+--data "$$HEDDLE_TEST_DATA"} || note; \
 	$(AS_ROOT) $(PYTEST) -m acceptance || note; \
 	exit $$worst
 

@@ -49,7 +49,7 @@ def _parser() -> argparse.ArgumentParser:
         "python -m benchmarks.solver", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--quick", action="store_true", help="a minute of it")
-    parser.add_argument("--full", action="store_true", help="let peers run to their end: half an hour")
+    parser.add_argument("--full", action="store_true", help="let peers run to their end: a quarter of an hour")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw the times into a file, as .png or .svg")
     parser.add_argument("--data", type=Path, metavar="DIR", help="folder with repetita/, facebook_pod/ and teal/")

@@ -134,8 +134,8 @@ def _peers_of_all_to_all(settings: Settings, k: int, state: State, objective: Ob
         return (*TEXTBOOK, *MATRIX)
     if k > 8 or state is State.FAILED:
         return ()
-    # Minutes each: one objective says enough, unless everything is asked for.
-    with_textbook = state is State.HEALTHY and (settings.full or objective is Objective.MIN_DELAY)
+    # Minutes each: one question says enough.
+    with_textbook = state is State.HEALTHY and objective is Objective.MIN_DELAY
     return (*TEXTBOOK, *MATRIX) if with_textbook else MATRIX
 
 

@@ -71,7 +71,7 @@ class Hashing:
         backwards = csr_array((np.ones(len(order)), (heads[order], tails[order])), shape=(nodes, nodes))
         return cls(
             out, dijkstra(backwards, unweighted=True, indices=targets), heads, fabric.capacities_bps,
-            np.bincount(ends, weights=np.concatenate([rates_bps, rates_bps]), minlength=len(tails)),
+            np.bincount(ends, np.concatenate([rates_bps, rates_bps]), len(tails)).astype(np.float64),
             rows, goals, heads[first], rates_bps,
         )  # fmt: skip
 

@@ -17,7 +17,7 @@ from topologies.fat_tree import fat_tree
 from topologies.files import read_fabric
 
 LINE_RATE_BPS = 1e11
-FULL = 0.9
+SPARE = 0.9
 """How full all-to-all makes the uplinks of a leaf that has lost one of them."""
 
 Problem: TypeAlias = tuple[Fabric, Sequence[Demand]]
@@ -39,7 +39,10 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class AllToAll:
-    """A k-ary fat-tree where every edge switch sends to every other: uniform, at a rate that a failure leaves feasible.
+    """A k-ary fat-tree where every edge switch sends to every other, at one rate.
+
+    While all is healthy every uplink of an edge switch is full, so that least delay must mind capacity; with a
+    cable degraded or failed there is as much traffic as one uplink less leaves room for.
 
     Attributes
     ----------
@@ -54,7 +57,8 @@ class AllToAll:
     def build(self) -> Problem:
         fabric = fat_tree(self.k, capacity_bps=LINE_RATE_BPS)
         leaves = [node.id for node in fabric.nodes if node.tier == 1]
-        rate_bps = FULL * (self.k / 2 - 1) * LINE_RATE_BPS / (len(leaves) - 1)
+        uplinks = self.k / 2 if self.state is State.HEALTHY else SPARE * (self.k / 2 - 1)
+        rate_bps = uplinks * LINE_RATE_BPS / (len(leaves) - 1)
         demands = [Demand(a, b, rate_bps) for a in leaves for b in leaves if a != b]
         if self.state is State.FAILED:
             fabric = without_cable(fabric, "e0-0", "a0-0")

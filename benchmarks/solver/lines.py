@@ -109,12 +109,12 @@ def our_line(case: str, what: str, measured: Measurement, limits: Limits, *, por
     if limits.value is not None and not (last.value is not None and limits.value[0] <= last.value <= limits.value[1]):
         wrong.append(f"the value must be from {limits.value[0]:.7g} to {limits.value[1]:.7g}")
     late = limits.seconds is not None and seconds > limits.seconds
-    fat = limits.peak_bytes is not None and measured.peak_bytes is not None and measured.peak_bytes > limits.peak_bytes
-    if fat:
-        notes.append(f"the limit of memory is {limits.peak_bytes / 2**30:g} GiB")
+    large = limits.peak_bytes is not None and (measured.peak_bytes or 0) > limits.peak_bytes
+    if limits.peak_bytes is not None:
+        notes.append(f"limit of memory {limits.peak_bytes / 2**30:g} GiB")
     if wrong:
         verdict = Verdict.WRONG
-    elif late or fat:
+    elif late or large:
         verdict = Verdict.MISSED
     else:
         verdict = Verdict.MET if limits.seconds is not None else Verdict.CORRECT

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
+from typing import Literal
 
 import numpy as np
 import pulp
@@ -72,7 +73,7 @@ def _pdlp(fabric: Fabric, demands: Sequence[Demand], objective: Objective) -> fl
     return _ortools(aggregated(fabric, demands, objective), "pdlp")
 
 
-def _linprog(program: MatrixProgram, method: str) -> float:
+def _linprog(program: MatrixProgram, method: Literal["highs-ds", "highs-ipm"]) -> float:
     found = linprog(
         program.costs, program.most, program.limits, program.equal, program.supply, bounds=(0, None), method=method
     )

@@ -57,8 +57,11 @@ def _draw_bars(axes: Axes, lines: Sequence[Line], colours: dict[str, str]) -> No
         places = at + np.arange(len(group))
         ticks.append(float(places.mean()))
         for place, (who, line) in zip(places.tolist(), group, strict=True):
-            style = {"hatch": "///", "alpha": 0.6, "edgecolor": "white"} if line.cut_off else {}
-            axes.barh(place, line.seconds, height=0.85, color=colours[who], **style)
+            hatch, alpha = ("///", 0.6) if line.cut_off else (None, 1.0)
+            axes.barh(
+                place, line.seconds or 0.0, height=0.85, color=colours[who], edgecolor="white", linewidth=0,
+                hatch=hatch, alpha=alpha,
+            )  # fmt: skip
         at = float(places[-1]) + 2
     axes.set_yticks(ticks, cases)
     axes.invert_yaxis()
