@@ -12,7 +12,9 @@ from multiprocessing.context import SpawnProcess
 from typing import Protocol, TypeAlias
 
 from controller.planning import PlanAnswer, PlanRequest, make_plan
+from solver.solve import Session
 from topologies.errors import HeddleError
+from topologies.fabric import Fabric
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +33,7 @@ class PlanMaker(Protocol):
 def _work(pipe: Connection) -> None:
     """Answer requests until the other end of the pipe is gone (the daemon stopped or died)."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    session = Session(Fabric((), ()))
     while True:
         try:
             request: PlanRequest = pipe.recv()
@@ -38,7 +41,7 @@ def _work(pipe: Connection) -> None:
             return
         answer: Answer
         try:
-            answer = make_plan(request)
+            answer = make_plan(request, session)
         except HeddleError as error:
             # Not the error itself: one that carries data cannot be unpickled again.
             answer = HeddleError(str(error))

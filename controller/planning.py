@@ -15,6 +15,7 @@ from dataplane.verifier import verify
 from solver.errors import SolverError
 from solver.routing import Objective, Path
 from solver.share import PairPlan, plan_pairs
+from solver.solve import Session
 from topologies.access import line_rate_bps
 from topologies.errors import InputError
 from topologies.fabric import Fabric, LinkId
@@ -87,10 +88,15 @@ class PlanAnswer:
     solved_on: Fabric | None = None
 
 
-def make_plan(request: PlanRequest) -> PlanAnswer:
+def make_plan(request: PlanRequest, session: Session | None = None) -> PlanAnswer:
     """Solve, compile and verify.
 
     A job that cannot be planned is left to default routing, with the reason; it never holds up the others.
+
+    Parameters
+    ----------
+    session : Session or None
+        Of earlier plans on the fabric as it was then, from which the solver starts.
 
     Raises
     ------
@@ -119,7 +125,7 @@ def make_plan(request: PlanRequest) -> PlanAnswer:
             served = {}
         if served and (plan is None or gained):
             try:
-                solved, solved_on = _solve(request, served), fabric
+                solved, solved_on = _solve(request, served, session), fabric
             except (SolverError, InputError) as error:
                 if plan is None:
                     failures |= dict.fromkeys(served, str(error))
@@ -225,10 +231,14 @@ def _owned(pairs_of: Mapping[str, Sequence[tuple[str, str]]]) -> dict[str, list[
     return owned
 
 
-def _solve(request: PlanRequest, pairs_of: Mapping[str, Sequence[tuple[str, str]]]) -> PlanStatus:
+def _solve(
+    request: PlanRequest, pairs_of: Mapping[str, Sequence[tuple[str, str]]], session: Session | None
+) -> PlanStatus:
     owner = {pair: job for job, pairs in _owned(pairs_of).items() for pair in pairs}
     fabric, remark = _with_delays(_reachable(request))
-    solution = plan_pairs(fabric, tuple(owner), max_utilisation=request.max_utilisation, objective=request.objective)
+    solution = plan_pairs(
+        fabric, tuple(owner), max_utilisation=request.max_utilisation, objective=request.objective, session=session
+    )
     wanted = [
         (owner[pair], *pair, path, rate_bps)
         for pair, path, rate_bps in zip(owner, solution.paths, solution.rates_bps, strict=True)

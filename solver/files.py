@@ -75,7 +75,7 @@ def read_demands(
             f"{path} holds rates; --window and --ranks are for matrices of bytes (.matrix), leave them out"
         )
     if suffix == ".csv":
-        return demands_from_json(_read_csv(path), str(path))
+        return _read_csv(path)
     if suffix in _DOCUMENTS:
         return demands_from_json(read_document(path).content, str(path))
     if suffix == ".demands":
@@ -86,7 +86,7 @@ def read_demands(
     raise InputError(f"{path} has no suffix that says what it holds; rename it to one of {known}")
 
 
-def _read_csv(path: Path) -> list[dict[str, str]]:
+def _read_csv(path: Path) -> tuple[Demand, ...]:
     try:
         rows = list(csv.reader(io.StringIO(read_text(path), newline=""), strict=True))
     except csv.Error as error:
@@ -95,17 +95,25 @@ def _read_csv(path: Path) -> list[dict[str, str]]:
     columns = (*_COLUMNS, _CAP)[: max(len(header), len(_COLUMNS))]
     if header != list(columns):
         raise InputError(f"{path} must begin with the line {','.join(_COLUMNS)} or {','.join(_COLUMNS)},{_CAP}; add it")
-    entries: list[dict[str, str]] = []
+    demands: list[Demand] = []
     for number, row in enumerate(rows[1:], start=2):
         if not row:
             continue
         if len(row) != len(columns):
-            raise InputError(f"{path}: line {number} has {len(row)} fields; write {','.join(columns)}")
-        entry = {name: field.strip() for name, field in zip(columns, row, strict=True)}
-        if not entry.get(_CAP, _CAP):
-            del entry[_CAP]
-        entries.append(entry)
-    return entries
+            raise InputError(f"{path}, line {number}: {len(row)} fields; write {','.join(columns)}")
+        source, target, rate, cap = (field.strip() for field in (*row, "")[:4])
+        try:
+            demands.append(Demand(source, target, _number(rate, _COLUMNS[2]), _number(cap, _CAP) if cap else None))
+        except InputError as error:
+            raise InputError(f"{path}, line {number}: {error}") from None
+    return tuple(demands)
+
+
+def _number(text: str, column: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise InputError(f"{column} {text!r} is no number; write bit/s, as in 1e9") from None
 
 
 def _read_matrix(

@@ -78,6 +78,7 @@ def plan_pairs(
     engine: str = "auto",
     time_limit_s: float | None = None,
     seed: int = 0,
+    session: Session | None = None,
 ) -> PairPlan:
     """Plan host pairs that want all that their links give.
 
@@ -101,6 +102,8 @@ def plan_pairs(
         For each of the two split routings.
     seed : int
         Of the search for single paths.
+    session : Session or None
+        To start from what it remembers; it goes on with this fabric.
 
     Raises
     ------
@@ -117,7 +120,8 @@ def plan_pairs(
     if not 0 < max_utilisation <= 1:
         raise InputError(f"max_utilisation is {max_utilisation}; it must be above 0 and at most 1")
     wanted = tuple(Demand(source, target, line_rate_bps(fabric, source, target)) for source, target in pairs)
-    session = Session(fabric)
+    session = Session(fabric) if session is None else session
+    session.change(fabric)
 
     def split(demands: Sequence[Demand], objective: Objective) -> Routing:
         return session.solve(

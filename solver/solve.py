@@ -8,12 +8,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from enum import StrEnum
 
+import numpy as np
+
 from solver.certificate import Claim, certify
 from solver.choice import EngineSpec, Memory
 from solver.demand import Demand
 from solver.distance import Allowed
 from solver.errors import CertificateError, Infeasible
 from solver.fractional import fractional
+from solver.instance import loads_of
 from solver.question import Question, ask
 from solver.routing import Certificate, Objective, Routing, Seconds, Status
 from solver.single import one_path_each
@@ -24,6 +27,8 @@ from topologies.fabric import Fabric
 
 OPTIMAL_GAP = 1e-6
 """A routing whose value and bound are this close is called optimal."""
+_FIT = 1e-9
+"""Relative excess that arithmetic explains."""
 
 
 class OnOverload(StrEnum):
@@ -133,11 +138,15 @@ class Session:
             watch=watch,
         )  # fmt: skip
         built_s = watch.spent_s()
+        fair = on_overload is OnOverload.FAIR and not objective.may_carry_less
         try:
             solution = self._answer(question, spec, single_path=single_path)
+            overloaded = fair and bool(np.any(loads_of(solution.flow_bps) > question.instance.allowed_bps * (1 + _FIT)))
         except Infeasible as infeasible:
-            if on_overload is not OnOverload.FAIR or objective.may_carry_less or infeasible.pair is not None:
+            if not fair or infeasible.pair is not None:
                 raise
+            overloaded = True
+        if overloaded:
             question = ask(
                 self.fabric, demands, Objective.MAX_MIN_FAIR, max_utilisation=max_utilisation, allowed=allowed,
                 gap=gap, seed=seed, watch=watch,
