@@ -86,6 +86,12 @@ def test_a_pair_without_a_path_is_named_whatever_is_asked(objective, engine):
 
 
 @pytest.mark.parametrize("objective", list(Objective))
+def test_a_fabric_without_links_has_no_path(objective):
+    with pytest.raises(Infeasible, match="no path leads from a to c"):
+        solve(Fabric(line().nodes, ()), [Demand("a", "c", 1.0)], objective)
+
+
+@pytest.mark.parametrize("objective", list(Objective))
 def test_no_demands_are_refused(objective):
     with pytest.raises(InputError, match="there are no demands to route"):
         solve(line(), [], objective)
