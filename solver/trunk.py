@@ -109,8 +109,9 @@ def reduce(whole: Instance) -> Trunk:
     ends = _inverse(whole.heads, np.flatnonzero(is_down), whole.vertices)
     up, exits = starts[whole.origins], ends[whole.target_vertices]
     down = exits[whole.rows]
-    origins = np.where(up >= 0, whole.heads[up], whole.origins)
-    targets = np.where(exits >= 0, whole.tails[exits], whole.target_vertices)
+    # The entry past the end stands for no link, -1.
+    origins = np.where(up >= 0, np.append(whole.heads, 0)[up], whole.origins)
+    targets = np.where(exits >= 0, np.append(whole.tails, 0)[exits], whole.target_vertices)
     goals = targets[whole.rows]
     crossing = origins != goals
     links = np.flatnonzero(~(is_up | is_down))
