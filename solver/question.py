@@ -72,10 +72,6 @@ class Question:
                 groups.append(inside)
         return groups
 
-    def with_objective(self, objective: Objective) -> Question:
-        """The same demands, asked otherwise."""
-        return replace(self, objective=objective)
-
     def refuse_unreachable(self) -> None:
         """Raise `Infeasible` with an empty cut where a demand has no path at all."""
         trunk = self.trunk.instance
