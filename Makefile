@@ -7,6 +7,7 @@ SHELL := /bin/bash
 BIN := .venv/bin
 REPORT ?= report
 AS_ROOT := scripts/as-root.sh
+SOLVER_BENCHMARK := $(BIN)/python -m benchmarks.solver
 PYTEST := $(BIN)/python -B -m pytest -p no:cacheprovider
 
 help: ## Say what there is to make
@@ -25,7 +26,7 @@ acceptance: system python ## Run the long measurements: seeds 1 to 5, discovery,
 	@worst=0; note() { local code=$$?; [ $$code -le $$worst ] || worst=$$code; }; \
 	$(AS_ROOT) $(BIN)/heddle emulate --seeds 1-5 --report $(REPORT) || note; \
 	for framework in ryu os-ken; do $(AS_ROOT) $(BIN)/python -m benchmarks.discovery --framework $$framework || note; done; \
-	$(BIN)/python -m benchmarks.solver --repeat 5 --peer-limit 30 $${HEDDLE_TEST_DATA:+--data "$$HEDDLE_TEST_DATA"} || note; \
+	$(SOLVER_BENCHMARK) --repeat 5 --peer-limit 30 $${HEDDLE_TEST_DATA:+--data "$$HEDDLE_TEST_DATA"} || note; \
 	$(AS_ROOT) $(PYTEST) -m acceptance || note; \
 	exit $$worst
 
