@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
-from benchmarks.solver import key_files
+from benchmarks.solver import key_files, splitting
 from benchmarks.solver.child import Task, measure
 from benchmarks.solver.hashing import worst_links
 from benchmarks.solver.instances import AllPairs, AllToAll, FatTree, LeafSpine, Recipe, Repetita, Rings, State
-from benchmarks.solver.lines import Limits, Line, hashing_line, our_line, peer_line
+from benchmarks.solver.lines import Limits, Line, hashing_line, our_line, peer_line, splitting_line
 from benchmarks.solver.ours import AfterFailure, Ours
 from benchmarks.solver.peers import MATRIX, SIMPLEX, TEXTBOOK, Peer, PeerTask
 from solver.routing import Objective
@@ -22,6 +22,8 @@ OUR_PATIENCE_S = 300.0
 """Where ours is cut off."""
 FULL_PATIENCE_S = 3600.0
 """Where peers are cut off in a full run."""
+_SPLIT_UP_TO = 16
+"""k up to which equal splitting is a matter of a second; the values say the same for every k."""
 LINEAR = (Objective.MIN_DELAY, Objective.MIN_MAX_UTILISATION)
 
 
@@ -123,6 +125,8 @@ def all_to_all(k: int, limit_s: float | None) -> Callable[[Settings], Lines]:
                 yield ours
                 peers = _peers_of_all_to_all(settings, k, state, objective)
                 yield from bench.peers(ours, peers, recipe, objective)
+                if objective is Objective.MIN_MAX_UTILISATION and k <= _SPLIT_UP_TO:
+                    yield splitting_line(ours, splitting.worst_link(recipe))
 
     return lines
 

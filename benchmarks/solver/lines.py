@@ -159,3 +159,9 @@ def hashing_line(ours: Line, worst: Mapping[int, float]) -> Line:
     times = f", {mean / ours.value:.2f} times ours" if ours.value else ""
     note = f"worst link, mean of {len(worst)} hashes ({min(worst.values()):.3g} to {max(worst.values()):.3g}){times}"
     return Line(ours.case, ours.what, "ECMP", False, Verdict.COMPARED, value=mean, note=note)
+
+
+def splitting_line(ours: Line, worst: float) -> Line:
+    """The line of equal splitting beside ours: how full its worst link is, above 1 where it is overloaded."""
+    times = f"{worst / ours.value:.2f} times ours" if ours.value else ""
+    return Line(ours.case, ours.what, "ECMP, split equally", False, Verdict.COMPARED, value=worst, note=times)
