@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from solver.cuts import narrowest
 from solver.engines.improve import Cost, improve, start
 from solver.engines.potential import largest_share
 from solver.instance import Answer, Floats, Flow, Instance, loads_of
@@ -81,6 +82,9 @@ def _worst_link(instance: Instance, objective: Objective, answer: Answer | None,
             flow, reason = other, answer.reason
         if _bound(instance, answer.prices) > _bound(instance, prices):
             prices = answer.prices
+    cut = narrowest(instance, instance.allowed_bps)
+    if cut is not None and 1 / cut.share > _bound(instance, prices):
+        prices = cut.prices(instance.links)
     if objective is Objective.MIN_MAX_UTILISATION:
         return Answer(flow, 1.0, prices, reason, exact=False)
     share = 1 / _fullest(instance, flow)

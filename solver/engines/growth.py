@@ -300,6 +300,7 @@ def _grow(
     bound, prices = best
     usable = shortest_arcs(instance) if arcs is None else arcs.copy()
     solved: Solved | None = None
+    widened = arcs is None
     for _ in range(_ROUNDS):
         try:
             found = question.run(Program(instance, arc_columns(instance, usable), watch))
@@ -307,6 +308,10 @@ def _grow(
             if solved is None:
                 raise
             return replace(solved, exact=False)
+        if found is None and not widened:
+            # Links that once were enough, on a fabric or for rates that have changed since.
+            usable, widened = usable | shortest_arcs(instance), True
+            continue
         if found is None:
             raise SolverError("HiGHS calls a program infeasible that has a solution; use another engine")
         weights = question.weights(found.prices)

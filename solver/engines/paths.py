@@ -150,15 +150,17 @@ class _Balanced:
         self._unit_bps = float(instance.capacities_bps.max())
         self._demands = demands
         loaded, of_link = np.unique(choice.links, return_inverse=True)
-        capacities = instance.capacities_bps[loaded] / self._unit_bps
+        # HiGHS' tolerance is the same for every row: links are measured in what they carry.
+        crossed = self._unit_bps / instance.capacities_bps[choice.links]
         # Rows: each demand carried, each link below U of its capacity. Columns: paths, U.
         rows = np.concatenate([choice.owners, demands + of_link, demands + np.arange(len(loaded))])
         columns = np.concatenate([np.arange(paths), np.repeat(np.arange(paths), counts), np.full(len(loaded), paths)])
-        values = np.concatenate([np.ones(paths + len(choice.links)), -capacities])
+        values = np.concatenate([np.ones(paths), crossed, -np.ones(len(loaded))])
         self._delays = np.append(np.add.reduceat(instance.delays_s[choice.links], choice.starts[:-1]), 0.0)
         self._delays /= self._delays.mean() or 1.0
         self._worst = np.append(np.zeros(paths), 1.0)
         self._loaded, self._links = loaded, instance.links
+        self._capacities_bps = instance.capacities_bps[loaded]
         zeros, endless = np.zeros(demands), np.full(paths + 1, INFINITE)
         self._program = LinearProgram(
             self._worst,
@@ -176,7 +178,7 @@ class _Balanced:
         program.set_costs(self._worst)
         first = _optimum(program.minimise(watch.left_s()))
         prices = np.zeros(self._links)
-        prices[self._loaded] = np.maximum(-first.duals[self._demands :], 0.0)
+        prices[self._loaded] = np.maximum(-first.duals[self._demands :], 0.0) / self._capacities_bps
         program.set_column_bounds(worst, np.zeros(1), np.array([first.value * (1 + _MARGIN)]))
         program.set_costs(self._delays)
         second = _optimum(program.minimise(watch.left_s()))

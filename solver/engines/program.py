@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -105,7 +105,7 @@ class Program:
         free = np.flatnonzero(~tight)
         extra = (self._balances + free, np.full(len(free), self._count), -limits[free])
         optimum = self._solve(
-            np.append(np.zeros(self._count), 1.0), self._asked(), np.where(tight, limits, -INFINITE),
+            limits_bps, np.append(np.zeros(self._count), 1.0), self._asked(), np.where(tight, limits, -INFINITE),
             np.where(tight, limits, 0.0), np.append(np.zeros(self._count), floor), None, extra,
         )  # fmt: skip
         if optimum is None:
@@ -136,7 +136,7 @@ class Program:
         extra = (rows, np.full(len(rows), self._count), -asked[rows])
         upper = np.append(np.full(self._count, INFINITE), min(most, INFINITE))
         optimum = self._solve(
-            np.append(np.zeros(self._count), -1.0), given, np.full(len(limits), -INFINITE), limits,
+            limits_bps, np.append(np.zeros(self._count), -1.0), given, np.full(len(limits), -INFINITE), limits,
             np.zeros(self._count + 1), upper, extra,
         )  # fmt: skip
         if optimum is None:
@@ -152,6 +152,7 @@ class Program:
         )  # fmt: skip
         limits = limits_bps[self._loaded] / self._unit_bps
         optimum = self._solve(
+            limits_bps,
             costs * columns.unit_bps / self._unit_bps, self._asked(), np.full(len(limits), -INFINITE), limits,
             np.zeros(self._count), None, None,
         )  # fmt: skip
@@ -171,7 +172,7 @@ class Program:
             np.full(segments, -1.0),
         )
         optimum = self._solve(
-            np.concatenate([np.zeros(self._count), (SLOPES[:, None] / capacities[None, :]).ravel()]),
+            limits_bps, np.concatenate([np.zeros(self._count), (SLOPES[:, None] / capacities[None, :]).ravel()]),
             self._asked(), np.zeros(loads), np.zeros(loads), np.zeros(self._count + segments),
             np.concatenate([np.full(self._count, INFINITE), widths.ravel()]), extra,
             Method.INTERIOR_POINT if self._count > _SIMPLEX else Method.SIMPLEX,
@@ -186,6 +187,7 @@ class Program:
 
     def _solve(
         self,
+        limits_bps: Floats,
         costs: Floats,
         balances: Floats,
         load_lower: Floats,
@@ -197,13 +199,20 @@ class Program:
     ) -> Optimum | None:
         entries = [*self._entries, extra] if extra is not None else self._entries
         rows, columns, values = (np.concatenate(part) for part in zip(*entries, strict=True))
+        # HiGHS' tolerance is the same for every row: rows of narrow links are measured in what these carry.
+        scale = 1 / np.minimum(limits_bps[self._loaded] / self._unit_bps, 1.0)
+        values = values * np.concatenate([np.ones(self._balances), scale])[rows]
         shape = (self._balances + len(self._loaded), len(costs))
         program = LinearProgram(
             costs, csc_array(coo_array((values, (rows, columns)), shape=shape)),
-            np.concatenate([balances, load_lower]), np.concatenate([balances, load_upper]),
+            np.concatenate([balances, load_lower * scale]), np.concatenate([balances, load_upper * scale]),
             lower, np.full(len(costs), INFINITE) if upper is None else upper, method=method,
         )  # fmt: skip
-        return program.minimise(self._watch.left_s())
+        optimum = program.minimise(self._watch.left_s())
+        if optimum is None:
+            return None
+        duals = optimum.duals * np.concatenate([np.ones(self._balances), scale])
+        return replace(optimum, duals=duals)
 
     def _found(self, optimum: Optimum, value: float, price_unit: float) -> Found:
         if not (np.isfinite(value) and np.isfinite(optimum.columns).all() and np.isfinite(optimum.duals).all()):
