@@ -24,6 +24,10 @@ _ROUNDS, _MOVES = 3, 1_000
 """How long flows may move off overfull links without getting these fewer: 1,000 moves take 0.1 s."""
 
 
+_ORDERS, _FEW, _FEW_MOVES = 30, 2_000, 8
+"""Further orders of the flows that are tried, up to how many flows, and how long flows may move in each."""
+
+
 def one_path_each(instance: Instance, watch: Watch, *, seed: int = 0) -> Paths | Unsuitable:
     """Choose a path for each demand so that the fullest link carries as little as possible.
 
@@ -69,8 +73,16 @@ def one_path_each(instance: Instance, watch: Watch, *, seed: int = 0) -> Paths |
         return clos
     flows = _Flows(instance, clos)
     least = flows.least()
-    flows.colour()
-    flows.repair(least, watch, np.random.default_rng(seed))
+    random = np.random.default_rng(seed)
+    every = np.arange(len(rates))
+    # Where a link is missing it matters which flows share its plane: another order shares them otherwise, and
+    # is found sooner than a way from a bad sharing to a good one.
+    orders = [every, *(random.permutation(every) for _ in range(_ORDERS if len(rates) <= _FEW else 0))]
+    for number, order in enumerate(orders):
+        flows.colour(order)
+        last = number + 1 == len(orders)
+        if flows.repair(least, watch, random, _MOVES if last else _FEW_MOVES) or watch.expired():
+            break
     paths = flows.paths()
     if flows.broken.any():
         paths = shortest_first(instance, watch, seed, given=paths)
@@ -125,9 +137,10 @@ class _Flows:
             pod, pod_of = label[pod], label[pods:]
         return least
 
-    def colour(self) -> None:
-        """Share the flows over planes and parallel links, tier by tier."""
-        flows = np.flatnonzero(self._sources != self._targets)
+    def colour(self, order: Ints) -> None:
+        """Share the flows, taken in some order, over planes and parallel links, tier by tier."""
+        self.ups[:], self.downs[:], self.broken[:] = -1, -1, False
+        flows = order[self._sources[order] != self._targets[order]]
         lower, upper = self._sources[flows], self._targets[flows]
         for level, tier in enumerate(self._clos.tiers):
             planes, parallel = tier.up.shape[1:]
@@ -146,18 +159,29 @@ class _Flows:
             flows, lower, upper = flows[on], lower[on], upper[on]
         self.broken[flows] = True
 
-    def repair(self, least: float, watch: Watch, random: np.random.Generator) -> None:
-        """Lead flows around missing links, then away from overfull ones; those without either stay broken."""
+    def repair(self, least: float, watch: Watch, random: np.random.Generator, most: int) -> bool:
+        """Lead flows around missing links, then away from overfull ones; those without either stay broken.
+
+        Parameters
+        ----------
+        most : int
+            Moves without fewer overfull links, after which it ends.
+
+        Returns
+        -------
+        bool
+            Whether every flow has a path and no link is fuller than it must be.
+        """
         self.ups[:, self.broken] = self.downs[:, self.broken] = -1
         state = _Fullness(self._clos, self._adds, np.concatenate([self.ups.ravel(), self.downs.ravel()]), random)
         for flow in np.flatnonzero(self.broken).tolist():
             self.broken[flow] = not self._place(state, flow)
         limit, best, kept = least * (1 + _EQUAL), (np.inf, np.inf), (self.ups.copy(), self.downs.copy())
         rounds = moves = 0
-        while (rounds < _ROUNDS or moves < _MOVES) and not watch.expired():
+        while (rounds < min(_ROUNDS, most) or moves < most) and not watch.expired():
             over = state.fullness > limit
             if not over.any():
-                return
+                return not self.broken.any()
             reached = float(state.fullness.max()), float((state.fullness[over] - least).sum())
             if reached[0] < best[0] * (1 - _EQUAL) or (reached[0] <= best[0] and reached[1] < best[1] * (1 - _EQUAL)):
                 best, kept, rounds, moves = reached, (self.ups.copy(), self.downs.copy()), 0, 0
@@ -172,6 +196,7 @@ class _Flows:
                     self._place(state, flow)
                     moves += 1
         self.ups, self.downs = kept
+        return False
 
     def paths(self) -> Paths:
         """The links in order: up to the turning point, then down; none for broken flows."""
