@@ -10,13 +10,13 @@ from scipy.sparse import coo_array, csc_array, csr_array
 from solver.engines.fairness import common_share, fair_rates
 from solver.engines.program import Found, Program, path_columns
 from solver.errors import SolverError
-from solver.instance import Floats, Flow, Instance, Ints
+from solver.instance import Floats, Flow, Instance, Ints, loads_of
 from solver.linear import INFINITE, LinearProgram, Optimum
 from solver.routing import Objective, PathFlows
 from solver.solution import Solution
 from solver.watch import Watch
 
-_MARGIN = 1e-9
+_MARGIN = 1e-10
 """Added to an optimum before it bounds the next program, so that this one stays feasible in floating point."""
 _DUST = 1e-12
 """Part of a demand below which a path is not used."""
@@ -80,7 +80,13 @@ class Tunnels:
         if objective is Objective.MIN_MAX_UTILISATION:
             if self._balanced is None:
                 self._balanced = _Balanced(instance, choice)
-            rates, prices = self._balanced.rates(carried, watch)
+            short, level, prices = self._balanced.rates(carried, watch)
+            # The second program may lose in rounding what the first one had won.
+            worst = [
+                float((loads_of(choice.flow(instance, _exact(choice, one, carried))) / instance.capacities_bps).max())
+                for one in (short, level)
+            ]
+            rates = short if worst[0] <= worst[1] * (1 + 1e-8) else level
             return self._solution(instance, carried, rates, prices, "least maximum utilisation, then least delay")
         columns = path_columns(instance, choice.owners, choice.starts, choice.links)
         if objective.may_carry_less:
@@ -169,8 +175,8 @@ class _Balanced:
             np.zeros(paths + 1), endless,
         )  # fmt: skip
 
-    def rates(self, rates_bps: Floats, watch: Watch) -> tuple[Floats, Floats]:
-        """Rate of each path, shape (paths,), and price of each link."""
+    def rates(self, rates_bps: Floats, watch: Watch) -> tuple[Floats, Floats, Floats]:
+        """Rate of each path with the least delay, and without regard to it, shape (paths,); price of each link."""
         worst, program = np.array([len(self._worst) - 1]), self._program
         wanted = rates_bps / self._unit_bps
         program.set_row_bounds(np.arange(self._demands), wanted, wanted)
@@ -182,7 +188,8 @@ class _Balanced:
         program.set_column_bounds(worst, np.zeros(1), np.array([first.value * (1 + _MARGIN)]))
         program.set_costs(self._delays)
         second = _optimum(program.minimise(watch.left_s()))
-        return np.maximum(second.columns[:-1], 0.0) * self._unit_bps, prices
+        found = [np.maximum(one.columns[:-1], 0.0) * self._unit_bps for one in (second, first)]
+        return found[0], found[1], prices
 
 
 def _optimum(optimum: Optimum | None) -> Optimum:
