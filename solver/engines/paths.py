@@ -10,7 +10,7 @@ from scipy.sparse import coo_array, csc_array, csr_array
 from solver.engines.fairness import common_share, fair_rates
 from solver.engines.program import Found, Program, path_columns
 from solver.errors import SolverError
-from solver.instance import Floats, Flow, Instance, Ints, loads_of
+from solver.instance import Floats, Flow, Instance, Ints
 from solver.linear import INFINITE, LinearProgram, Optimum
 from solver.routing import Objective, PathFlows
 from solver.solution import Solution
@@ -42,6 +42,11 @@ class Choice:
         lightest = np.full(demands, np.inf)
         np.minimum.at(lightest, self.owners, lengths)
         return lightest
+
+    def worst(self, instance: Instance, rates_bps: Floats) -> float:
+        """Utilisation of the fullest link."""
+        loads = np.bincount(self.links, np.repeat(rates_bps, np.diff(self.starts)), instance.links)
+        return float((loads / instance.capacities_bps).max(initial=0.0))
 
     def flow(self, instance: Instance, rates_bps: Floats) -> Flow:
         """The sum of the paths, shape (targets, links)."""
@@ -82,10 +87,7 @@ class Tunnels:
                 self._balanced = _Balanced(instance, choice)
             short, level, prices = self._balanced.rates(carried, watch)
             # The second program may lose in rounding what the first one had won.
-            worst = [
-                float((loads_of(choice.flow(instance, _exact(choice, one, carried))) / instance.capacities_bps).max())
-                for one in (short, level)
-            ]
+            worst = [choice.worst(instance, _exact(choice, one, carried)) for one in (short, level)]
             rates = short if worst[0] <= worst[1] * (1 + 1e-8) else level
             return self._solution(instance, carried, rates, prices, "least maximum utilisation, then least delay")
         columns = path_columns(instance, choice.owners, choice.starts, choice.links)
