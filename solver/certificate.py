@@ -41,6 +41,8 @@ class Claim:
         back normalised); unused for max-min fairness.
     level_prices : sequence of array, shape (links,)
         For max-min fairness: the prices of each level's full cut, lowest level first.
+    single_path : bool
+        Whether one path for each demand was asked for: then fair rates are fair on the paths taken.
     """
 
     targets: Sequence[str]
@@ -49,6 +51,7 @@ class Claim:
     prices: Floats
     path_flows: PathFlows | None = None
     level_prices: Sequence[Floats] = ()
+    single_path: bool = False
 
 
 def certify(
@@ -95,12 +98,11 @@ def certify(
     caps = np.array(
         [free if demand.cap_bps is None else demand.cap_bps for free, demand in zip(uncapped, demands, strict=True)]
     )
-    largest = float(max(rates.max(initial=0.0), claim.carried_bps.max(initial=0.0))) or 1.0
     limits = fabric.capacities_bps * max_utilisation
     loads = np.asarray(claim.flow_bps.sum(axis=0), dtype=np.float64).ravel()
     # Paths first: what is wrong with one says more than what it does to the flows.
     if claim.path_flows is not None:
-        _check_paths(fabric, demands, claim, claim.path_flows, sources, targets, TOLERANCE * largest)
+        _check_paths(fabric, demands, claim, claim.path_flows, sources, targets)
         if allowed is not None:
             allowed.check(fabric, demands, claim.path_flows)
     elif allowed is not None:
@@ -108,11 +110,16 @@ def certify(
     imbalance = _imbalance(fabric, claim, sources, targets)
     # The least maximum utilisation is an answer above 1 too: how much the worst link is asked for.
     free = objective is Objective.MIN_MAX_UTILISATION
-    overload = 0.0 if free else float(np.maximum(loads - limits, 0.0).max(initial=0.0))
-    violation = max(imbalance, overload) / largest
-    if violation > TOLERANCE:
-        what = "loses or invents" if imbalance >= overload else "overloads a link by"
-        raise CertificateError(f"the routing {what} {violation * largest:.6g} bit/s; it is not used, report it")
+    overload = 0.0 if free else float(((loads - limits) / limits).max(initial=0.0))
+    violation = max(imbalance, overload)
+    if imbalance > TOLERANCE:
+        raise CertificateError(
+            f"the routing loses or invents {100 * imbalance:.4g} % of what a destination gets; it is not used"
+        )
+    if overload > TOLERANCE:
+        raise CertificateError(
+            f"the routing overloads a link by {100 * overload:.4g} % of what it may carry; it is not used, report it"
+        )
     wanted = np.minimum(rates, caps)
     if objective.may_carry_less:
         if np.any(claim.carried_bps > caps * (1 + TOLERANCE)):
@@ -145,7 +152,7 @@ def certify(
         bound = share_bound(float(limits @ prices), rates, caps, away)
         prices = prices / total if total > 0 else prices
     else:
-        own = _own_paths(claim.path_flows, len(demands))
+        own = _own_paths(claim.path_flows, len(demands)) if claim.single_path else None
         levels = fair_levels(rates, caps, claim.carried_bps, limits, claim.level_prices, own or distances, TOLERANCE)
         value, bound = levels[0].ratio, levels[0].bound
         if own is not None:
@@ -197,7 +204,10 @@ def _refuse_malformed(fabric: Fabric, demands: Sequence[Demand], claim: Claim) -
 
 
 def _imbalance(fabric: Fabric, claim: Claim, sources: Ints, targets: Ints) -> float:
-    """The most that appears or vanishes anywhere, or that enters a host which is not its destination, bit/s."""
+    """The most that appears or vanishes anywhere, or that enters a host which is not its destination.
+
+    Relative to all that goes to that destination.
+    """
     number = {node.id: place for place, node in enumerate(fabric.nodes)}
     nodes, links = len(fabric.nodes), len(fabric.links)
     goals = np.array([number[target] for target in claim.targets], dtype=np.intp)
@@ -219,11 +229,20 @@ def _imbalance(fabric: Fabric, claim: Claim, sources: Ints, targets: Ints) -> fl
         ),
         shape=(len(goals), nodes),
     )
-    surplus = abs(flow @ incidence - settled)
+    totals = np.bincount(rows, weights=claim.carried_bps, minlength=len(goals)).astype(np.float64)
+    surplus = _largest_part(abs(flow @ incidence - settled), totals)
     doors = np.flatnonzero(fabric.is_host[ends])
     entered = (flow @ csr_array((ones[doors], (doors, ends[doors])), shape=(links, nodes))).tocoo()
-    strays = entered.data[entered.coords[1] != goals[entered.coords[0]]]
-    return max(float(surplus.max()) if surplus.nnz else 0.0, float(strays.max(initial=0.0)))
+    strays = entered.coords[1] != goals[entered.coords[0]]
+    stray = entered.data[strays] / np.maximum(totals[entered.coords[0][strays]], 1e-300)
+    return max(surplus, float(stray.max(initial=0.0)))
+
+
+def _largest_part(amounts: Flow, totals: Floats) -> float:
+    """The largest entry, relative to what its row's destination gets."""
+    rows = amounts.tocsr()
+    of_row = np.repeat(np.maximum(totals, 1e-300), np.diff(rows.indptr))
+    return float((rows.data / of_row).max(initial=0.0))
 
 
 def _check_paths(
@@ -233,7 +252,6 @@ def _check_paths(
     paths: PathFlows,
     sources: Ints,
     targets: Ints,
-    tolerance_bps: float,
 ) -> None:
     lengths = np.diff(paths.starts)
     owners, links = paths.owners, paths.links
@@ -269,9 +287,9 @@ def _check_paths(
     spread = csr_array(
         (np.repeat(paths.rates_bps, lengths), (row_of[owners][of_link], links)), shape=claim.flow_bps.shape
     )
-    difference = abs(spread - claim.flow_bps)
-    if difference.nnz and float(difference.max()) > tolerance_bps:
+    totals = np.bincount(row_of, weights=claim.carried_bps, minlength=len(claim.targets)).astype(np.float64)
+    if _largest_part(abs(spread - claim.flow_bps), totals) > TOLERANCE:
         raise CertificateError("the flows are not the sum of the paths; the routing is not used, report it")
     carried = np.bincount(owners, weights=paths.rates_bps, minlength=len(demands))
-    if np.any(np.abs(carried - claim.carried_bps) > tolerance_bps):
+    if np.any(np.abs(carried - claim.carried_bps) > TOLERANCE * claim.carried_bps):
         raise CertificateError("the paths do not add up to what is carried; the routing is not used, report it")

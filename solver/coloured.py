@@ -117,4 +117,5 @@ def coloured_solution(question: Question, found: Coloured, reason: str, *, fract
     return Solution(
         flow, carried, prices, "colouring", reason, level_prices=level_prices,
         path_flows=PathFlows(chosen.owners, paths.starts, paths.links, carried), approximate=not fractional,
+        proven=objective is not Objective.MAX_MIN_FAIR,
     )  # fmt: skip

@@ -15,6 +15,9 @@ from solver.routing import Level
 
 Floats = NDArray[np.float64]
 
+_SLACK = 1e-3
+"""Part of its ratio that a demand might gain at most and still count as held back by full links."""
+
 QUEUEING_FROM: Floats = np.array([0.0, 1 / 3, 2 / 3, 9 / 10])
 """Utilisations at which the cost of a link turns steeper."""
 QUEUEING_SLOPES: Floats = np.array([1.0, 3.0, 10.0, 70.0])
@@ -59,19 +62,21 @@ def share_bound(room: float, rates_bps: Floats, caps_bps: Floats, away: Floats) 
         Infinite where the prices bound nothing. Where every demand has a cap, the share at which all are reached.
     """
     ceilings = caps_bps / rates_bps
-    ceiling = float(ceilings.max(initial=0.0))
     needs, order = rates_bps * away, np.argsort(ceilings)
-    # Up to the n-th smallest ceiling, the demands before it are at their caps.
     finite = order[np.isfinite(ceilings[order])]
+    # Up to the n-th smallest ceiling the demands before it are at their caps, and the others share alike.
     capped = np.concatenate([[0.0], np.cumsum(needs[finite] * ceilings[finite])])
-    open_ = float(needs.sum()) - np.concatenate([[0.0], np.cumsum(needs[order])])[: len(capped)]
+    open_ = np.concatenate([np.cumsum(needs[order][::-1])[::-1], [0.0]])
     for count in range(len(capped)):
         upper = float(ceilings[order[count]]) if count < len(order) else np.inf
-        slope = max(float(open_[count]), 0.0)
-        at = max(room - float(capped[count]), 0.0) / slope if slope > 1e-15 * float(needs.sum() or 1.0) else np.inf
-        if at <= upper:
-            return min(at, ceiling)
-    return ceiling
+        left = room * (1 + 1e-10) - float(capped[count])
+        at = max(left, 0.0) / float(open_[count]) if open_[count] > 0 else np.inf
+        if at < upper and (left >= 0 or count == 0):
+            return at
+        if left < 0:
+            # The caps met so far take more than there is: the share ended at the last of them.
+            return float(ceilings[order[count - 1]])
+    return float(ceilings.max(initial=0.0))
 
 
 def fair_levels(
@@ -117,7 +122,10 @@ def fair_levels(
         rest = ~given
         bound = share_bound(room, rates_bps[rest], caps_bps[rest], away[rest])
         # Who has more is held by nothing but rounding: the bound would not let others keep their ratio.
-        held = open_ & (away > 1e-7 * float(away.max(initial=0.0))) & (ratios <= ratio * (1 + 100 * tolerance))
+        held = open_ & (away > 0) & (ratios <= ratio * (1 + 100 * tolerance))
+        # What the bound leaves over could go to one demand alone, unless its prices are too high for that.
+        need = float(np.minimum(ratio * rates_bps, caps_bps)[rest] @ away[rest])
+        held &= max(room - need, 0.0) <= _SLACK * ratio * rates_bps * away
         if not held.any():
             raise CertificateError("a level of the fair routing holds no demand back; it is not used, report it")
         ending = pending_caps[ratios[pending_caps] <= ratio * (1 + tolerance)]

@@ -110,7 +110,8 @@ class Certificate:
         ``|value - bound| / max(|value|, |bound|)`` (0 where both are 0). For max-min fairness the least
         ratio and its bound, and the largest gap of all levels.
     violation : float
-        Largest violation of capacity or conservation, relative to the largest demand, asked or carried.
+        Largest violation of a capacity, relative to what that link may carry, or of conservation, relative to
+        what that destination gets.
     prices : array of float, shape (links,)
         Dual price of each link, not negative; scaled as the objective's bound wants it.
     levels : tuple of Level
@@ -161,6 +162,8 @@ class Routing:
         None only for baselines, which optimise nothing.
     engine, reason : str
         What computed it, and why that was chosen.
+    single_path : bool
+        Whether one path for each demand was asked for.
     """
 
     fabric: Fabric
@@ -175,6 +178,7 @@ class Routing:
     path_flows: PathFlows | None = None
     certificate: Certificate | None = None
     seconds: Seconds = field(default_factory=Seconds)
+    single_path: bool = False
 
     @cached_property
     def single_paths(self) -> tuple[Path, ...] | None:

@@ -74,6 +74,7 @@ class RoutingFile(_Entry):
     objective: _ObjectiveEntry
     max_utilisation: float | None = None
     max_utilisation_allowed: float = Field(default=1.0, gt=0)
+    single_path: bool = False
     total_delay: float | None = None
     violation: float | None = None
     loads: dict[str, float] | None = None
@@ -144,6 +145,7 @@ def routing_to_json(routing: Routing, *, every_path: bool) -> dict[str, Any]:
         "objective": {"name": proof.objective.value, "value": proof.value, "bound": proof.bound, "gap": proof.gap},
         "max_utilisation": float((loads / fabric.capacities_bps).max(initial=0.0)),
         "max_utilisation_allowed": routing.max_utilisation_allowed,
+        "single_path": routing.single_path,
         "total_delay": None if None in delays else routing.total_delay(),
         "violation": proof.violation,
         "loads": _positive(names, loads),
@@ -254,7 +256,7 @@ def routing_from_json(data: Any, where: str, fabric: Fabric, demands: Sequence[D
     levels = tuple(_over_links(level.prices, f"{where}: the prices", at) for level in file.levels or ())
     claim = Claim(
         tuple(dict.fromkeys(demand.target for demand in demands)), flow, carried,
-        _over_links(file.prices or {}, f"{where}: the prices", at), flows, levels,
+        _over_links(file.prices or {}, f"{where}: the prices", at), flows, levels, file.single_path,
     )  # fmt: skip
     said = {
         "value": file.objective.value, "bound": file.objective.bound, "gap": file.objective.gap,
@@ -373,5 +375,7 @@ def _refuse_contradictions(statement: Statement, proof: Certificate, fabric: Fab
                 f"the routing says that {fabric.link_ids[worst]} carries {statement.loads_bps[worst]:.9g} bit/s, and "
                 f"its paths make {loads[worst]:.9g}"
             )
+    if statement.status is Status.OPTIMAL and statement.fairness_unproven:
+        raise CertificateError("the routing is called optimal and has no levels that show its rates to be fair")
     if statement.status is Status.OPTIMAL and proof.gap > 2 * OPTIMAL_GAP:
         raise CertificateError(f"the routing says that it is optimal, and a gap of {proof.gap:.3g} is what is proven")

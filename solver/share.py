@@ -13,8 +13,8 @@ from solver.coloured import Coloured, coloured
 from solver.demand import Demand
 from solver.question import Question, ask
 from solver.routing import Certificate, Objective, Path, Routing
-from solver.single import choose_paths
-from solver.single_path import Choice
+from solver.single import MANY, choose_paths, rerouted
+from solver.single_path import Choice, integral_bound
 from solver.solution import Solution
 from solver.solve import Session, proof_of
 from solver.watch import Watch
@@ -22,7 +22,7 @@ from topologies.access import line_rate_bps
 from topologies.errors import InputError
 from topologies.fabric import Fabric
 
-_FAIR_LIMIT_S = 10.0
+_FAIR_LIMIT_S = 5.0
 """For fair shares: a plan must not wait for the last level of thousands of pairs."""
 _MARGIN = 1e-9
 """Taken off the largest share, so that the next model stays feasible in floating point."""
@@ -132,22 +132,30 @@ def plan_pairs(
     largest = proof_of(widest).value
     rates = np.array([demand.rate_bps for demand in wanted])
     proof = proof_of(widest)
-    if largest < 1 or objective is Objective.MAX_MIN_FAIR:
+    # No pair can have more than is allowed of its own access links.
+    overload = largest < max_utilisation * (1 - 1e-6)
+    if overload or objective is Objective.MAX_MIN_FAIR:
         fair = _fair(session, wanted, max_utilisation, engine, seed)
         if objective is Objective.MAX_MIN_FAIR:
             proof = proof_of(fair)
-        rates = np.maximum(fair.carried_bps, largest * rates) * (1 - _MARGIN) if largest < 1 else rates
+        if overload:
+            rates = np.maximum(fair.carried_bps, largest * rates) * (1 - _MARGIN)
+    if not overload:
+        rates = rates * min(1.0, largest * (1 - _MARGIN))
     asked = tuple(replace(demand, rate_bps=rate) for demand, rate in zip(wanted, rates.tolist(), strict=True))
     share = float(min(rate / demand.rate_bps for rate, demand in zip(rates.tolist(), wanted, strict=True)))
     # What carries less than is asked is settled by now.
     routing = split(asked, Objective.MIN_MAX_UTILISATION if objective.may_carry_less else objective)
     if not objective.may_carry_less:
         proof = proof_of(routing)
-    question = ask(
-        fabric, asked, Objective.MIN_MAX_UTILISATION, max_utilisation=max_utilisation, allowed=None, gap=0.01,
-        seed=seed, watch=Watch(),
-    )  # fmt: skip
-    choice, least = _single_paths(question, routing, max_utilisation * share / largest)
+
+    def number(demands: Sequence[Demand]) -> Question:
+        return ask(
+            fabric, demands, Objective.MIN_MAX_UTILISATION, max_utilisation=max_utilisation, allowed=None, gap=0.01,
+            seed=seed, watch=Watch(),
+        )  # fmt: skip
+
+    choice, least = _single_paths(number(asked), number(wanted), routing, max_utilisation * share / largest)
     gap = 1 - least / choice.worst
     if gap <= 1e-6:
         verdict = "the worst link is as good as it can be"
@@ -179,12 +187,26 @@ def _fair(session: Session, wanted: Sequence[Demand], max_utilisation: float, en
     )
 
 
-def _single_paths(question: Question, routing: Routing, bound: float) -> tuple[Choice, float]:
-    """One path for each pair, by colours where they prove best; and what no choice can go below."""
-    found = coloured(question)
-    if isinstance(found, Coloured) and found.is_best(Objective.MIN_MAX_UTILISATION):
-        paths = tuple(tuple(found.paths.of(index).tolist()) for index in range(len(question.demands)))
-        scale = question.max_utilisation
-        return Choice(paths, scale * found.worst, "edge colouring"), scale * found.whole_bound
+def _single_paths(question: Question, at_line_rate: Question, routing: Routing, bound: float) -> tuple[Choice, float]:
+    """One path for each pair, by colours where they prove best or pairs are many; and what no choice can go below.
+
+    Parameters
+    ----------
+    at_line_rate : Question
+        The same pairs, whole: colours are for equal rates.
+    bound : float
+        Utilisation of the worst link that not even splitting goes below.
+    """
+    instance, many = question.instance, len(question.demands) > MANY
+    found = coloured(at_line_rate)
+    if isinstance(found, Coloured):
+        worst = question.max_utilisation * found.paths.worst(instance)
+        least = integral_bound(bound, instance.rates_bps, instance.capacities_bps)
+        if worst <= least * (1 + 1e-6) or many:
+            paths = tuple(tuple(found.paths.of(index).tolist()) for index in range(len(question.demands)))
+            return Choice(paths, worst, "edge colouring"), min(least, worst)
     split = Solution(routing.flow_bps, routing.carried_bps, proof_of(routing).prices, routing.engine, routing.reason)
+    if many:
+        choice = rerouted(question, split, bound)
+        return choice, min(bound, choice.worst)
     return choose_paths(question, split, bound)

@@ -30,7 +30,7 @@ from topologies.errors import InputError
 _MARGIN = 1e-6
 _FIT = 1e-9
 """Relative excess that arithmetic explains."""
-_MANY = 300
+MANY = 300
 """Demands from which neither programs nor tables of candidate paths are quick."""
 _MOST_PATHS = 256
 """Candidates per demand: all shortest paths of a fat-tree up to k=32."""
@@ -55,7 +55,7 @@ def one_path_each(question: Question, spec: EngineSpec, memory: Memory | None = 
     if spec.engine in (Engine.AUTO, Engine.COLOURING):
         found = coloured(question)
         if isinstance(found, Coloured):
-            large = len(question.demands) > _MANY
+            large = len(question.demands) > MANY
             if found.is_best(question.objective):
                 return _beside_bound(question, found, "no choice of single paths is better")
             if large or spec.engine is Engine.COLOURING:
@@ -64,8 +64,8 @@ def one_path_each(question: Question, spec: EngineSpec, memory: Memory | None = 
             raise InputError(f"the engine colouring does not fit: {found.reason}; take auto")
     split = fractional(question, spec, memory)
     bound = worst_bound(question, split)
-    if len(question.demands) > _MANY and question.allowed is None:
-        choice = _rerouted(question, split, bound)
+    if len(question.demands) > MANY and question.allowed is None:
+        choice = rerouted(question, split, bound)
         return single_solution(question, split, choice.paths, f"single paths by {choice.method}")
     choice, _ = choose_paths(question, split, bound, backend=spec.solver)
     return single_solution(question, split, choice.paths, f"single paths by {choice.method}")
@@ -96,7 +96,7 @@ def worst_bound(question: Question, split: Solution) -> float:
     return question.max_utilisation
 
 
-def _rerouted(question: Question, split: Solution, bound: float) -> Choice:
+def rerouted(question: Question, split: Solution, bound: float) -> Choice:
     """One path per demand where there are many: the widest of its split ones, then rerouting off worst links."""
     instance = question.instance
     widest = [some[0] for some in split_paths(instance, split.flow_bps, split.carried_bps)]
@@ -191,6 +191,8 @@ def single_solution(question: Question, split: Solution, paths: Sequence[Links],
     return Solution(
         flow, carried, split.prices, split.engine, f"{split.reason}; {reason}", level_prices=level_prices,
         path_flows=PathFlows(chosen.owners, starts, links, carried), approximate=True,
+        # Fair on these paths; that no other paths are fairer is known where splitting gives the same.
+        proven=question.objective is not Objective.MAX_MIN_FAIR or np.allclose(carried, split.carried_bps, rtol=1e-6),
     )  # fmt: skip
 
 

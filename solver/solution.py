@@ -25,6 +25,8 @@ class Solution:
         Where paths were chosen.
     approximate : bool
         Whether a gap is what was asked for, and not an error.
+    proven : bool
+        False where the certificate's gap does not say all: fair rates on paths that others might better.
     """
 
     flow_bps: Flow
@@ -35,3 +37,4 @@ class Solution:
     level_prices: tuple[Floats, ...] = ()
     path_flows: PathFlows | None = None
     approximate: bool = False
+    proven: bool = True

@@ -155,7 +155,8 @@ class Session:
             solution = replace(
                 solution, reason=f"not all demands fit, so the fair rates are carried: {solution.reason}"
             )
-        return certified(question, solution, Seconds(built_s, watch.spent_s() - built_s))
+        seconds = Seconds(built_s, watch.spent_s() - built_s)
+        return certified(question, solution, seconds, single_path=single_path)
 
     def _answer(self, question: Question, spec: EngineSpec, *, single_path: bool) -> Solution:
         if single_path:
@@ -163,7 +164,7 @@ class Session:
         return fractional(question, spec, self._memory)
 
 
-def certified(question: Question, solution: Solution, seconds: Seconds) -> Routing:
+def certified(question: Question, solution: Solution, seconds: Seconds, *, single_path: bool = False) -> Routing:
     """Have a solution checked, and make it a routing.
 
     Raises
@@ -180,8 +181,9 @@ def certified(question: Question, solution: Solution, seconds: Seconds) -> Routi
         for vertex in question.instance.target_vertices.tolist()
     )
     claim = Claim(
-        targets, solution.flow_bps, solution.carried_bps, solution.prices, solution.path_flows, solution.level_prices
-    )
+        targets, solution.flow_bps, solution.carried_bps, solution.prices, solution.path_flows, solution.level_prices,
+        single_path,
+    )  # fmt: skip
     proof = certify(
         fabric, question.demands, claim, objective=question.objective, max_utilisation=question.max_utilisation,
         allowed=question.allowed,
@@ -195,9 +197,10 @@ def certified(question: Question, solution: Solution, seconds: Seconds) -> Routi
     allowed = max(question.max_utilisation, proof.value) if free else question.max_utilisation
     return Routing(
         fabric, question.demands, targets, solution.flow_bps, solution.carried_bps,
-        Status.OPTIMAL if proof.gap <= OPTIMAL_GAP else Status.FEASIBLE, solution.engine, solution.reason,
+        Status.OPTIMAL if proof.gap <= OPTIMAL_GAP and solution.proven else Status.FEASIBLE,
+        solution.engine, solution.reason,
         max_utilisation_allowed=allowed, path_flows=solution.path_flows, certificate=proof,
-        seconds=replace(seconds, certify=time.perf_counter() - begun),
+        seconds=replace(seconds, certify=time.perf_counter() - begun), single_path=single_path,
     )  # fmt: skip
 
 

@@ -237,7 +237,7 @@ class _Fullness:
 
     def _priced(self, links: Ints) -> Floats:
         after = self.fullness[links] + self._adds[links] - self._zero
-        return np.asarray(_STEEP ** (after / self._unit), dtype=np.float64)
+        return np.asarray(_STEEP ** np.minimum(after / self._unit, 60.0), dtype=np.float64)
 
     def take(self, links: Ints, sign: int) -> None:
         """A flow comes onto links (each once), or leaves them."""

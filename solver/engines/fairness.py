@@ -17,8 +17,8 @@ from solver.instance import Floats, Instance
 from solver.linear import OutOfTime
 from solver.watch import Watch
 
-HELD = 1e-7
-"""Distance, relative to the largest, from which the prices hold a demand back."""
+HELD = 1e-4
+"""Part of its ratio that a demand might gain at most and still count as held back by full links."""
 
 Share = Callable[[Floats, Floats, float], tuple[float, Floats]]
 """From open rates, given rates and the most that is wanted, to the largest share and its prices."""
@@ -104,7 +104,9 @@ def fair_rates(
         held = np.zeros_like(open_)
         if not capped.any():
             away = distances(prices)
-            held = open_ & (away > HELD * float(away.max(initial=0.0)))
+            # What rounding leaves of the cut could go to one demand alone, unless its prices are too high for that.
+            slack = float(instance.allowed_bps @ prices) - float((np.where(open_, ratio * rates, carried) * away).sum())
+            held = open_ & (away > 0) & (max(slack, 0.0) <= HELD * ratio * rates * away)
             if not held.any():
                 raise SolverError("the prices of a fair level hold no demand back; use another engine")
             levels.append(prices)

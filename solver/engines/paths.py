@@ -180,7 +180,9 @@ class _Balanced:
     def rates(self, rates_bps: Floats, watch: Watch) -> tuple[Floats, Floats, Floats]:
         """Rate of each path with the least delay, and without regard to it, shape (paths,); price of each link."""
         worst, program = np.array([len(self._worst) - 1]), self._program
-        wanted = rates_bps / self._unit_bps
+        # Everything grows with the rates, so they are measured in the largest of them each time.
+        unit_bps = float(rates_bps.max(initial=0.0)) or 1.0
+        wanted = rates_bps / unit_bps
         program.set_row_bounds(np.arange(self._demands), wanted, wanted)
         program.set_column_bounds(worst, np.zeros(1), np.full(1, INFINITE))
         program.set_costs(self._worst)
@@ -190,7 +192,7 @@ class _Balanced:
         program.set_column_bounds(worst, np.zeros(1), np.array([first.value * (1 + _MARGIN)]))
         program.set_costs(self._delays)
         second = _optimum(program.minimise(watch.left_s()))
-        found = [np.maximum(one.columns[:-1], 0.0) * self._unit_bps for one in (second, first)]
+        found = [np.maximum(one.columns[:-1], 0.0) * unit_bps for one in (second, first)]
         return found[0], found[1], prices
 
 
