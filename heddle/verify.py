@@ -55,7 +55,7 @@ def verify_routing(file: Path, given: Given, *, as_json: bool) -> None:
             ("value", objective_text(name, proof.value)),
             ("bound", objective_text(name, proof.bound)),
             ("gap", f"{proof.gap:.2g}: {quality(proof.gap, optimal=optimal)}"),
-            ("violation", f"{proof.violation:.2g} of the largest demand"),
+            ("violation", f"{proof.violation:.2g}, relative"),
         ]
         if name is not Objective.MIN_MAX_UTILISATION:
             rows.append(("allowed", f"{percent(statement.max_utilisation)} of each capacity, by the file"))

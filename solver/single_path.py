@@ -23,7 +23,7 @@ from solver.proof import QUEUEING_FROM, QUEUEING_SLOPES
 _MARGIN = 1e-6
 _EXACT_UP_TO = 4_000
 """Candidate paths up to which the mixed-integer program is tried."""
-_EXACT_LIMIT_S = 20.0
+_EXACT_LIMIT_S = 5.0
 _STEPS_PER_DEMAND, _MOST_STEPS = 60, 6_000
 _NEVER = 1e6
 """Cost of what must not be, beside costs near 1."""

@@ -180,8 +180,7 @@ def test_rates_fair_on_their_paths_alone_are_no_answer_where_demands_may_split()
     prices = [np.array([1.0, 0.0, 0.0]), np.array([0.0, 1.0, 0.0])]
     flow = csr_array([[1e9, 0.0, 0.0], [0.0, 6e9, 0.0]])
     claim = Claim(["b", "d"], flow, carried, prices[0], paths, prices)
-    with pytest.raises(CertificateError, match="holds no demand back"):
-        certify(fabric, wanted, claim, objective=Objective.MAX_MIN_FAIR)
+    assert certify(fabric, wanted, claim, objective=Objective.MAX_MIN_FAIR).gap > 0.3
     single = replace(claim, single_path=True)
     assert certify(fabric, wanted, single, objective=Objective.MAX_MIN_FAIR).gap <= 1e-9
 
