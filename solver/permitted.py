@@ -9,6 +9,7 @@ import numpy as np
 from solver.candidates import Candidates, Links
 from solver.engines.paths import Choice
 from solver.errors import Infeasible
+from solver.linear import OutOfTime
 from solver.question import Question
 from topologies.errors import InputError
 
@@ -23,6 +24,8 @@ def permitted_paths(question: Question) -> Choice:
     ------
     InputError
         A pair has no list of paths, or there are too many paths.
+    OutOfTime
+        The time limit came first.
     Infeasible
         No permitted path leads from a demand's source to its target.
     """
@@ -43,6 +46,8 @@ def permitted_paths(question: Question) -> Choice:
             found = [path for path in given if len(path) <= most]
         elif walks is not None:
             found = walks.within(number, most)
+        if question.watch.expired():
+            raise OutOfTime(f"the time limit came while paths of {most:g} hops were listed; allow fewer, or more time")
         total += len(found)
         if total > MOST_PATHS:
             raise InputError(f"there are more than {MOST_PATHS} paths of {most:g} hops; allow fewer hops")
