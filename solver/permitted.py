@@ -42,8 +42,11 @@ def permitted_paths(question: Question) -> Choice:
             pair = (demand.source, demand.target)
             if pair not in allowed.paths:
                 raise InputError(f"no candidate paths are given for {demand.source} → {demand.target}; add some")
-            given = (tuple(index[link] for link in path) for path in allowed.paths[pair])
-            found = [path for path in given if len(path) <= most]
+            try:
+                given = [tuple(index[link] for link in path) for path in allowed.paths[pair]]
+            except KeyError as error:
+                raise InputError(f"a candidate path of {pair[0]} → {pair[1]} has no such link: {error}") from None
+            found = [path for path in given if path and len(path) <= most]
         elif walks is not None:
             found = walks.within(number, most)
         if question.watch.expired():

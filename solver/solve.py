@@ -130,6 +130,12 @@ class Session:
     ) -> Routing:
         """As `solve`."""
         spec = EngineSpec.parse(engine)
+        try:
+            objective, on_overload = Objective(objective), OnOverload(on_overload)
+        except ValueError as error:
+            raise InputError(f"{error}; take one of {', '.join([*Objective, *OnOverload])}") from None
+        if seed < 0:
+            raise InputError(f"seed is {seed}; it must be 0 or more")
         if time_limit_s is not None and not time_limit_s > 0:
             raise InputError(f"time_limit_s is {time_limit_s}; it must be above 0")
         watch = Watch(math.inf if time_limit_s is None else time_limit_s, report)

@@ -107,6 +107,21 @@ def test_candidates_must_be_given_for_every_pair():
         solve(line(), [Demand("a", "c", 1.0)], allowed=Allowed(paths={}))
 
 
+def test_a_candidate_over_an_unknown_link_is_refused():
+    allowed = Allowed(paths={("a", "c"): ((LinkId("x", 1),),)})
+    with pytest.raises(InputError, match="a candidate path of a → c has no such link"):
+        solve(line(), [Demand("a", "c", 1.0)], allowed=allowed)
+
+
+def test_words_stand_for_objectives_and_wrong_ones_are_refused():
+    wanted = [Demand("a", "c", 15.0)]
+    assert solve(line(), wanted, "min-delay", on_overload="fair").carried_bps == pytest.approx([10.0])
+    with pytest.raises(InputError, match="'fastest' is not a valid Objective; take one of min-delay"):
+        solve(line(), wanted, "fastest")
+    with pytest.raises(InputError, match="seed is -1; it must be 0 or more"):
+        solve(line(), wanted, seed=-1)
+
+
 def test_demands_that_do_not_fit_their_candidates_are_told_by_weights():
     allowed = Allowed(paths={("a", "c"): ((LinkId("a", 1), LinkId("b", 2)),)})
     with pytest.raises(Infeasible, match="12 bit/s must cross links that carry 10 bit/s") as caught:
