@@ -19,8 +19,8 @@ from solver.instance import Answer, Floats, Flow, Instance, loads_of
 from solver.jam import infeasibility, tightest, weighted
 from solver.permitted import permitted_paths
 from solver.polish import polished
-from solver.proof import QUEUEING_FROM, QUEUEING_SLOPES
 from solver.question import Question
+from solver.queueing import marginal_costs
 from solver.routing import Objective
 from solver.solution import Solution
 from solver.watch import Watch
@@ -119,8 +119,7 @@ class _Frame:
     def marginal_costs(self) -> Floats:
         """What the next bit/s costs on access links, whose loads are given; 0 elsewhere."""
         capacities = self.question.instance.capacities_bps
-        segment = np.searchsorted(QUEUEING_FROM, self.access_bps / capacities, side="right") - 1
-        return np.where(self.access_bps > 0, QUEUEING_SLOPES[segment] / capacities, 0.0)
+        return np.where(self.access_bps > 0, marginal_costs(self.access_bps, capacities), 0.0)
 
 
 @dataclass(frozen=True, eq=False)

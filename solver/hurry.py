@@ -13,7 +13,7 @@ from solver.engines.improve import Cost, improve, start
 from solver.engines.potential import largest_share
 from solver.instance import Answer, Floats, Flow, Instance, loads_of
 from solver.linear import OutOfTime
-from solver.proof import QUEUEING_FROM, QUEUEING_SLOPES
+from solver.queueing import marginal_costs
 from solver.routing import Objective
 from solver.watch import Watch
 
@@ -66,8 +66,7 @@ def in_time(
     prices = answer.prices
     if objective is Objective.MIN_QUEUEING_DELAY:
         # What the next bit costs on each link proves more than the prices of a program that was not done.
-        segment = np.searchsorted(QUEUEING_FROM, loads_of(better) / instance.capacities_bps, side="right") - 1
-        prices = QUEUEING_SLOPES[segment] / instance.capacities_bps
+        prices = marginal_costs(loads_of(better), instance.capacities_bps)
     reason = f"{answer.reason}, improved until the time limit"
     return replace(answer, flow_bps=better, prices=prices, reason=reason)
 

@@ -10,17 +10,13 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from solver.queueing import QUEUEING_FROM, QUEUEING_SLOPES
 from solver.routing import Level
 
 Floats = NDArray[np.float64]
 
 _SLACK = 1e-3
 """Part of its ratio that a demand might gain at most and still count as held back by full links."""
-
-QUEUEING_FROM: Floats = np.array([0.0, 1 / 3, 2 / 3, 9 / 10])
-"""Utilisations at which the cost of a link turns steeper."""
-QUEUEING_SLOPES: Floats = np.array([1.0, 3.0, 10.0, 70.0])
-"""Cost per unit of utilisation from there on (Fortz and Thorup, INFOCOM 2000, section II, up to a full link)."""
 
 
 def queueing_cost(loads_bps: Floats, capacities_bps: Floats) -> float:

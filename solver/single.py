@@ -88,10 +88,7 @@ def worst_bound(question: Question, split: Solution) -> float:
     instance = question.instance
     if question.objective is Objective.MIN_MAX_UTILISATION:
         return float((loads / instance.capacities_bps).max(initial=0.0))
-    if question.objective is Objective.MAX_CONCURRENT_FLOW:
-        share = float((split.carried_bps / instance.rates_bps).min())
-        return question.max_utilisation / share
-    if question.objective is Objective.MAX_MIN_FAIR:
+    if question.objective.may_carry_less:
         return question.max_utilisation / float((split.carried_bps / instance.rates_bps).min())
     return question.max_utilisation
 

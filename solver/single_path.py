@@ -18,7 +18,7 @@ from solver.backends import run
 from solver.candidates import Links
 from solver.errors import SolverError
 from solver.instance import Floats, Ints
-from solver.proof import QUEUEING_FROM, QUEUEING_SLOPES
+from solver.queueing import QUEUEING_FROM, QUEUEING_SLOPES
 
 _MARGIN = 1e-6
 _EXACT_UP_TO = 4_000

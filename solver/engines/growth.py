@@ -14,10 +14,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from solver.engines.program import FROM, SLOPES, Found, Program, arc_columns, arc_flow
+from solver.engines.program import Found, Program, arc_columns, arc_flow
 from solver.errors import SolverError
 from solver.instance import Floats, Flow, Instance, loads_of
 from solver.linear import OutOfTime
+from solver.queueing import QUEUEING_FROM, QUEUEING_SLOPES
 from solver.watch import Watch
 
 EXACT = 1e-9
@@ -163,8 +164,10 @@ def least_queueing(
     Fortz and Thorup, "Internet traffic engineering by optimizing OSPF weights", INFOCOM 2000, section II.
     """
     most = limits_bps / instance.capacities_bps
-    ends = np.minimum(np.append(FROM[1:], 1.0)[:, None], most[None, :])
-    cost = np.cumsum(SLOPES[:, None] * np.maximum(ends - np.minimum(FROM[:, None], most), 0.0), axis=0)
+    ends = np.minimum(np.append(QUEUEING_FROM[1:], 1.0)[:, None], most[None, :])
+    cost = np.cumsum(
+        QUEUEING_SLOPES[:, None] * np.maximum(ends - np.minimum(QUEUEING_FROM[:, None], most), 0.0), axis=0
+    )
 
     def bound(y: Floats, away: Floats) -> float:
         best = np.maximum(ends * (y * instance.capacities_bps) - cost, 0.0).max(axis=0)
@@ -336,8 +339,6 @@ def _grow(
             return solved
         usable = usable.copy()
         usable[rows] |= more
-    return solved if solved is not None else _never()
-
-
-def _never() -> Solved:
-    raise SolverError("the program kept growing; report it")
+    if solved is None:
+        raise SolverError("the program kept growing; report it")
+    return solved

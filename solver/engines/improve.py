@@ -15,7 +15,7 @@ from solver.engines.trees import Trees
 from solver.errors import SolverError
 from solver.instance import Floats, Flow, Instance, loads_of
 from solver.polish import polished, without_cycles
-from solver.proof import QUEUEING_FROM, QUEUEING_SLOPES
+from solver.queueing import QUEUEING_FROM, QUEUEING_SLOPES
 from solver.watch import Watch
 
 _FIT = 1e-9

@@ -12,13 +12,11 @@ from scipy.sparse import coo_array, csc_array, csr_array
 from solver.errors import SolverError
 from solver.instance import Floats, Flow, Instance, Ints
 from solver.linear import INFINITE, LinearProgram, Method, Optimum
+from solver.queueing import QUEUEING_FROM, QUEUEING_SLOPES
 from solver.watch import Watch
 
-SLOPES: Floats = np.array([1.0, 3.0, 10.0, 70.0])
-"""Of the cost of a link, per unit of utilisation, from the utilisations `FROM` on (Fortz and Thorup 2000)."""
 _SIMPLEX = 5_000
 """Columns from which interior points beat the simplex on piecewise linear costs: 4 times on Cogentco."""
-FROM: Floats = np.array([0.0, 1 / 3, 2 / 3, 9 / 10])
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,16 +161,17 @@ class Program:
         loads = len(self._loaded)
         capacities = self._instance.capacities_bps[self._loaded] / self._unit_bps
         most = limits_bps[self._loaded] / self._instance.capacities_bps[self._loaded]
-        ends = np.minimum(np.append(FROM[1:], 1.0)[:, None], most[None, :])
-        widths = np.maximum(ends - FROM[:, None], 0.0) * capacities
-        segments = len(SLOPES) * loads
+        ends = np.minimum(np.append(QUEUEING_FROM[1:], 1.0)[:, None], most[None, :])
+        widths = np.maximum(ends - QUEUEING_FROM[:, None], 0.0) * capacities
+        costs = QUEUEING_SLOPES[:, None] / capacities[None, :]
+        segments = len(QUEUEING_SLOPES) * loads
         extra = (
-            self._balances + np.tile(np.arange(loads), len(SLOPES)),
+            self._balances + np.tile(np.arange(loads), len(QUEUEING_SLOPES)),
             self._count + np.arange(segments),
             np.full(segments, -1.0),
         )
         optimum = self._solve(
-            limits_bps, np.concatenate([np.zeros(self._count), (SLOPES[:, None] / capacities[None, :]).ravel()]),
+            limits_bps, np.concatenate([np.zeros(self._count), costs.ravel()]),
             self._asked(), np.zeros(loads), np.zeros(loads), np.zeros(self._count + segments),
             np.concatenate([np.full(self._count, INFINITE), widths.ravel()]), extra,
             Method.INTERIOR_POINT if self._count > _SIMPLEX else Method.SIMPLEX,

@@ -17,7 +17,7 @@ from solver.backends import run
 from solver.errors import SolverError
 from solver.instance import Answer, Floats, Flow, Instance
 from solver.polish import polished
-from solver.proof import QUEUEING_FROM, QUEUEING_SLOPES
+from solver.queueing import QUEUEING_FROM, QUEUEING_SLOPES
 from solver.watch import Watch
 
 _MARGIN = 1e-9
