@@ -274,7 +274,7 @@ class Core:
             if change.kind in _COUNTED_ONLY:
                 self._events.counts[change.kind] += 1
             else:
-                self._events.note(change.kind, change.message)
+                self._events.note(change.kind, change.message, source=str(change.at or ""))
             if change.kind not in _CHANGES_NOTHING:
                 self._touch(urgent=change.urgent)
         if self._urgent:

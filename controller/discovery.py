@@ -48,11 +48,20 @@ class _Port:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What an input changed. ``urgent``: something was lost, so tell readers at once."""
+    """What an input changed.
+
+    Attributes
+    ----------
+    urgent : bool
+        Something was lost, so tell readers at once.
+    at : PortId or None
+        The port whose peer brought it about; what one port can repeat at will is not said each time.
+    """
 
     urgent: bool
     kind: str
     message: str
+    at: PortId | None = None
 
 
 class Discovery:

@@ -44,11 +44,17 @@ class EventLog:
         self._keep = keep
         self._said: OrderedDict[str, float] = OrderedDict()
 
-    def note(self, kind: str, message: str) -> None:
-        """Count an event and record it, unless it repeats itself."""
+    def note(self, kind: str, message: str, source: str = "") -> None:
+        """Count an event and record it, unless it repeats itself.
+
+        Parameters
+        ----------
+        source : str
+            Who brought it about, where one can do so at will: a port, a peer's address.
+        """
         self.counts[kind] += 1
         now_s = time.time()
-        if kind in _REPEATING and self._was_said(message, now_s):
+        if kind in _REPEATING and self._was_said(f"{source} {message}", now_s):
             return
         event = Event(self._next_id, now_s, kind, message)
         self._next_id += 1

@@ -26,15 +26,18 @@ class Violation(HeddleError):
     ----------
     kind : str
         The rule, as a counter is named.
+    offset : int or None
+        Byte of the message at which it was broken, where one is to blame.
     """
 
-    def __init__(self, kind: str, message: str) -> None:
+    def __init__(self, kind: str, message: str, offset: int | None = None) -> None:
         super().__init__(message)
         self.kind = kind
+        self.offset = offset
 
 
 class MessageType(IntEnum):
-    """Messages of section 7.1 that a switch sends, and the two requests that wait for an answer."""
+    """Messages of section 7.1 that a switch sends, and the requests that wait for an answer."""
 
     HELLO = 0
     ERROR = 1
@@ -42,6 +45,8 @@ class MessageType(IntEnum):
     ECHO_REPLY = 3
     EXPERIMENTER = 4
     FEATURES_REPLY = 6
+    GET_CONFIG_REQUEST = 7
+    GET_CONFIG_REPLY = 8
     PACKET_IN = 10
     FLOW_REMOVED = 11
     PORT_STATUS = 12
@@ -49,6 +54,12 @@ class MessageType(IntEnum):
     MULTIPART_REPLY = 19
     BARRIER_REQUEST = 20
     BARRIER_REPLY = 21
+    QUEUE_GET_CONFIG_REQUEST = 22
+    QUEUE_GET_CONFIG_REPLY = 23
+    ROLE_REQUEST = 24
+    ROLE_REPLY = 25
+    GET_ASYNC_REQUEST = 26
+    GET_ASYNC_REPLY = 27
 
 
 class Phase(IntEnum):
