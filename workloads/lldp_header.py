@@ -10,6 +10,9 @@ MAX_TLVS = 64
 MAX_ID_BYTES = 255
 """Longest chassis or port identifier, and longest system name (IEEE 802.1AB-2016, 8.5)."""
 
+# A table, since three fields of 255 bytes take 140 µs one byte at a time.
+_SAFE = tuple(chr(byte) if 0x20 <= byte < 0x7F and byte != 0x5C else f"\\x{byte:02x}" for byte in range(256))
+
 
 @dataclass(frozen=True, slots=True)
 class Lldp:
@@ -74,4 +77,4 @@ def _id_text(value: bytes, mac_subtype: int) -> str:
 
 
 def _safe_text(raw: bytes) -> str:
-    return "".join(chr(byte) if 0x20 <= byte < 0x7F and byte != 0x5C else f"\\x{byte:02x}" for byte in raw)
+    return "".join(map(_SAFE.__getitem__, raw))
