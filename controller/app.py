@@ -15,6 +15,8 @@ from controller.core import Core
 from controller.endpoint import Endpoint
 from controller.runtime import Task
 from controller.store import Store
+from controller.tls import TlsIdentity
+from controller.trust import trusted_switches
 from dataplane.rules import SwitchRules
 from dataplane.update import Operation
 from topologies.errors import HeddleError
@@ -89,6 +91,8 @@ class HeddleApp(framework.App):
 
     Raises
     ------
+    InputError
+        A file for TLS is missing or wrong, or a declared switch that has to be known by its dpid has none.
     HeddleError
         An address is in use.
     """
@@ -98,8 +102,15 @@ class HeddleApp(framework.App):
     ) -> None:
         super().__init__()
         self.name = "heddle"
-        self._channel = ChannelServer(config.openflow.host, config.openflow.port)
-        self._core = Core(config, store, declared, GreenRuntime())
+        tls = TlsIdentity(config.openflow_tls) if config.openflow_tls is not None else None
+        if tls is not None:
+            tls.check()
+        trust = trusted_switches(config.switches, declared)
+        self._channel = ChannelServer(
+            config.openflow.host, config.openflow.port, observer=self._peer_did, tls=tls, trust=trust
+        )
+        self._unprotected = tls is None and not config.openflow.is_loopback
+        self._core = Core(config, store, declared, GreenRuntime(), channel_counts=self._channel.counts)
         self._api = ApiServer(self._core, config.api.host, config.api.port)
         self._listening = listening
         self._periodic: list[framework.Task] = []
@@ -113,6 +124,12 @@ class HeddleApp(framework.App):
             self._channel.close()
             raise
         self._core.start()
+        if self._unprotected:
+            self._core.note(
+                "openflow-unprotected",
+                f"switches connect to {self._channel.address} without TLS, so whoever reaches that can pose as one; "
+                "set openflow_tls (docs/tls.md) or listen on a loopback address",
+            )
         self._channel.start()
         self._periodic = [framework.every(TICK_S, self._core.tick), framework.every(COUNTERS_S, self._poll)]
         if self._listening is not None:
@@ -150,6 +167,9 @@ class HeddleApp(framework.App):
     @framework.set_ev_cls(framework.ofp_event.EventOFPErrorMsg, framework.MAIN)
     def _error(self, event: Any) -> None:
         self._core.switch_error(event.msg.datapath.id or 0, wire.describe_error(event.msg))
+
+    def _peer_did(self, kind: str, message: str, peer: str) -> None:
+        self._core.note(kind, message, peer)
 
     def _poll(self) -> None:
         for connection in tuple(self._channel.switches.values()):

@@ -20,13 +20,18 @@ import contextlib
 import logging
 import socket
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from controller import framework
+from controller.backoff import Backoff
 from controller.connection import ChannelLimits, Connection
 from controller.framing import Violation
+from controller.packetqueue import PacketQueue
 from controller.pending import BatchResult, NoAnswer, Refusal, RequestRefused
+from controller.sendqueue import Budget
+from controller.tls import TlsIdentity, TlsSocket
+from controller.trust import SwitchTrust
 from topologies.errors import HeddleError, InputError
 
 __all__ = [
@@ -43,6 +48,20 @@ log = logging.getLogger(__name__)
 
 _BACKLOG = 256
 _RETRY_S = 0.1
+_WATCH_S = 0.25
+_TURN_S = 0.002
+"""How long packets are handed on before other tasks get a turn."""
+_SAY_SHED_S = 1.0
+
+_OFFENCES = frozenset({
+    "auxiliary", "duplicate", "handshake", "hello", "length", "malformed", "ports", "reply", "tls", "type", "untrusted",
+    "version",
+})  # fmt: skip
+"""What only a peer that is wrong or hostile does; the rest happens to honest ones too."""
+_COMMON = frozenset({"closed", "closed-by-switch", "broken", "backed-off"})
+"""Ends of connections that tell nothing new where the switch was never up."""
+
+Observer = Callable[[str, str, str], None]
 
 
 class ChannelServer:
@@ -54,14 +73,21 @@ class ChannelServer:
         Numeric IPv4 or IPv6 address to listen on.
     port : int
         TCP port; 0 takes a free one, which `port` then says.
+    observer : callable, optional
+        Told of each peer that broke a rule: kind, sentence, and the peer's address; by default they are logged.
+    tls : TlsIdentity, optional
+        Switches connect by TLS; without it, in the clear.
+    trust : SwitchTrust, optional
+        Which dpids may connect, with which certificates; by default all with any.
 
     Attributes
     ----------
     address, port : str, int
         Where it listens.
     counts : Counter of str
-        Since start: ``accepted``, ``up``, and by kind why connections ended or messages were not read
-        (``unread``, ``unasked-reply``).
+        Since start: ``accepted``, ``up``, by kind why connections ended or messages were not read (``unread``,
+        ``unasked-reply``), packets that came faster than their turn (``packet-shed``) or from no port
+        (``packet-portless``), and connections refused to peers that keep breaking rules (``backed-off``).
 
     Raises
     ------
@@ -71,15 +97,33 @@ class ChannelServer:
         Nothing can listen there: the port is in use, or the address is not this machine's.
     """
 
-    def __init__(self, address: str = "127.0.0.1", port: int = 6653, limits: ChannelLimits | None = None) -> None:
+    def __init__(
+        self,
+        address: str = "127.0.0.1",
+        port: int = 6653,
+        limits: ChannelLimits | None = None,
+        observer: Observer | None = None,
+        *,
+        tls: TlsIdentity | None = None,
+        trust: SwitchTrust | None = None,
+    ) -> None:
         self._limits = limits if limits is not None else ChannelLimits()
+        self._observer = observer or _log
+        self._tls = tls
+        self._trust = trust or SwitchTrust()
         self._listener = _listen(address, port)
         self.address, self.port = self._listener.getsockname()[:2]
         self.counts: Counter[str] = Counter()
         self._switches: dict[int, Connection] = {}
         # In order of arrival.
         self._half_open: dict[Connection, None] = {}
-        self._accepting: framework.Task | None = None
+        self._budget = Budget(self._limits.max_queued_bytes_in_all)
+        self._backoff = Backoff()
+        self._packets: PacketQueue[Connection] = PacketQueue()
+        self._port_news: dict[Connection, None] = {}
+        self._something_came = framework.Event()
+        self._watched_s = self._shed_said_s = 0.0
+        self._tasks: list[framework.Task] = []
 
     @property
     def switches(self) -> Mapping[int, Connection]:
@@ -89,12 +133,17 @@ class ChannelServer:
     def start(self) -> None:
         """Begin to accept; in the OpenFlow thread."""
         log.info("listening for switches on %s:%d", self.address, self.port)
-        self._accepting = framework.spawn(self._accept_loop)
+        self._watched_s = framework.now_s()
+        self._tasks = [
+            framework.spawn(self._accept_loop),
+            framework.spawn(self._hand_on_loop),
+            framework.every(_WATCH_S, self._watch),
+        ]
 
     def close(self) -> None:
         """Stop listening and close every connection."""
-        if self._accepting is not None:
-            self._accepting.cancel()
+        for task in self._tasks:
+            task.cancel()
         self._listener.close()
         for connection in (*self._switches.values(), *self._half_open):
             connection.close("the controller stops")
@@ -110,23 +159,105 @@ class ChannelServer:
                 framework.sleep(_RETRY_S)
                 continue
             self.counts["accepted"] += 1
-            if len(self._switches) + len(self._half_open) >= self._limits.max_connections:
-                self.counts["too-many"] += 1
+            refused = self._refused(peer[0])
+            if refused is not None:
+                self.counts[refused] += 1
                 sock.close()
                 continue
             if len(self._half_open) >= self._limits.max_half_open:
-                # A handshake takes milliseconds, so the oldest is the one least likely to be a switch.
-                oldest = next(iter(self._half_open))
-                oldest.close("too many handshakes are under way", "half-open")
-                self._half_open.pop(oldest, None)
+                self._make_room()
             try:
-                connection = Connection(sock, peer, self._limits, self)
+                switch = TlsSocket(sock, self._tls) if self._tls is not None else sock
+                connection = Connection(switch, peer, self._limits, self, self._budget)
             except OSError:
                 self.counts["broken"] += 1
                 sock.close()
                 continue
             self._half_open[connection] = None
             framework.spawn(connection.serve)
+
+    def _refused(self, host: str) -> str | None:
+        """Why nobody at this address may connect now; None where they may."""
+        if len(self._switches) + len(self._half_open) >= self._limits.max_connections:
+            return "too-many"
+        # Where switches share an address, one that breaks rules must not keep the others out.
+        waits = self._backoff.remaining_s(host, framework.now_s()) > 0
+        return "backed-off" if waits and not self._is_home(host) else None
+
+    def _is_home(self, host: str) -> bool:
+        """Whether a connected switch has this address."""
+        return any(connection.address[0] == host for connection in self._switches.values())
+
+    def _make_room(self) -> None:
+        """Close the oldest handshake of the address that has most under way: a handshake takes milliseconds."""
+        crowded = Counter(connection.address[0] for connection in self._half_open).most_common(1)[0][0]
+        oldest = next(connection for connection in self._half_open if connection.address[0] == crowded)
+        oldest.close("too many handshakes are under way", "half-open")
+        self._half_open.pop(oldest, None)
+
+    def _watch(self) -> None:
+        """Look for silent switches; what the daemon itself missed since it last looked is not held against them."""
+        now_s = framework.now_s()
+        late_s = now_s - self._watched_s - _WATCH_S
+        stalled_s = late_s if late_s > _WATCH_S else 0.0
+        self._watched_s = now_s
+        for connection in tuple(self._switches.values()):
+            connection.watch(now_s, stalled_s)
+
+    def _hand_on_loop(self) -> None:
+        """Give the application ports' news and packets, as much as a turn allows, each port its part."""
+        turn_ends_s = 0.0
+        while True:
+            if not self._port_news and not self._packets:
+                self._something_came.clear()
+                self._something_came.wait()
+            try:
+                if self._port_news:
+                    connection = next(iter(self._port_news))
+                    del self._port_news[connection]
+                    connection.deliver_port_news()
+                if self._packets:
+                    connection, message = self._packets.take()
+                    connection.deliver_packet(message)
+            except Violation as violation:
+                connection.close(f"it {violation}", violation.kind)
+            if framework.now_s() >= turn_ends_s:
+                framework.sleep(0)
+                turn_ends_s = framework.now_s() + _TURN_S
+
+    def admit(self, connection: Connection) -> None:
+        """Let a connection that knows its dpid go on.
+
+        Raises
+        ------
+        Violation
+            It may not connect, or not with its certificate, or broke rules too often lately.
+        """
+        if connection.id is not None:
+            self._trust.check(connection.id, connection.fingerprint)
+        wait_s = self._backoff.remaining_s((connection.address[0], connection.id), framework.now_s())
+        if wait_s > 0:
+            raise Violation("backed-off", f"broke rules too often and has to wait for {wait_s:.1f} s")
+
+    def packet_came(self, connection: Connection, port: int, message: bytes, *, probe: bool) -> None:
+        """Queue a packet for its turn."""
+        if port not in connection.port_descriptions:
+            self.counts["packet-portless"] += 1
+        elif self._packets.add(connection, port, message, probe=probe):
+            self._something_came.set()
+        else:
+            self.counts["packet-shed"] += 1
+            now_s = framework.now_s()
+            if now_s - self._shed_said_s >= _SAY_SHED_S:
+                self._shed_said_s = now_s
+                kind = "probes" if probe else "packets"
+                sentence = f"port {port} of {connection} sends more {kind} than its part; some are dropped"
+                self._observer("channel-packet-shed", sentence, f"{connection.id}:{port}")
+
+    def port_news(self, connection: Connection) -> None:
+        """Queue a connection that has news of its ports."""
+        self._port_news[connection] = None
+        self._something_came.set()
 
     def handshake_over(self, connection: Connection) -> None:
         """Take a connection among the connected switches.
@@ -146,15 +277,36 @@ class ChannelServer:
         self._switches[dpid] = connection
         self.counts["up"] += 1
 
+    def ending(self, connection: Connection, kind: str, reason: str) -> None:
+        """Count, tell and hold against the peer why a connection ends."""
+        self.counts[kind] += 1
+        host = connection.address[0]
+        if kind in _OFFENCES:
+            # Whoever takes another's dpid must not bring the wait upon that one.
+            known = connection.id is not None and kind not in ("duplicate", "untrusted")
+            wait_s = self._backoff.offended((host, connection.id) if known else host, framework.now_s())
+            if wait_s > 0:
+                reason += f"; it has to wait for {wait_s:g} s"
+        if kind in _COMMON:
+            log.debug("%s is disconnected: %s", connection, reason)
+        else:
+            self._observer(f"channel-{kind}", f"{connection} is disconnected: {reason}", host)
+
     def closed(self, connection: Connection) -> None:
         """Forget a connection that is over."""
         self._half_open.pop(connection, None)
+        self._packets.forget(connection)
+        self._port_news.pop(connection, None)
         if connection.id is not None and self._switches.get(connection.id) is connection:
             del self._switches[connection.id]
 
     def count(self, kind: str) -> None:
         """Count what happened to a connection."""
         self.counts[kind] += 1
+
+
+def _log(kind: str, sentence: str, _peer: str) -> None:
+    log.warning("%s: %s", kind, sentence)
 
 
 def _listen(address: str, port: int) -> socket.socket:

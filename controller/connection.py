@@ -9,11 +9,12 @@ from __future__ import annotations
 import contextlib
 import logging
 import socket
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from controller import framework
+from controller.checking import check_message, check_packet_in
 from controller.framework import CONFIG, DEAD, MAIN, ofp_event, ofproto, ofproto_parser
 from controller.framing import (
     HEADER_BYTES,
@@ -27,12 +28,16 @@ from controller.framing import (
     read_header,
 )
 from controller.pending import BatchResult, NoAnswer, Pending, Refusal, RequestRefused
-from controller.sendqueue import CHUNK_BYTES, SendQueue
+from controller.sendqueue import CHUNK_BYTES, Budget, SendQueue
+from controller.tls import TlsSocket
 
 log = logging.getLogger(__name__)
 
-_TURN = 64
-"""Messages handled in a row before other tasks get a turn."""
+_TURN_S = 0.001
+"""How long a connection works before other tasks get a turn."""
+_WINDOW = 1024
+"""Messages of a batch between barriers: an echo waits behind no more than so many in the switch."""
+_ETH_TYPE_LLDP = b"\x88\xcc"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,27 +46,36 @@ class ChannelLimits:
 
     Attributes
     ----------
+    echo_after_s, silent_after_s : float
+        A switch that said nothing for so long is asked whether it lives, and is dropped.
+    max_echo_s : float
+        Longest time for an answer to that from a switch that says other things meanwhile: it does not read.
     max_message_bytes, max_hello_bytes : int
         Longest message (some types are bound more tightly, see `controller.framing`), and longest first message.
-    max_reply_bytes : int
-        Longest answer to one request, over all its parts.
+    max_reply_bytes, max_reply_elements : int
+        Longest answer to one request, over all its parts, and how many flows, ports, … it may list.
     max_ports : int
         Ports of one switch.
     max_queued_messages, max_queued_bytes : int
         What may wait to be sent to one switch before it is disconnected.
+    max_queued_bytes_in_all : int
+        What may wait for all together: beyond, whoever has more than an equal part of it is disconnected.
     max_connections, max_half_open : int
         Connections in all, and those whose handshake is not over.
     """
 
     handshake_timeout_s: float = 5.0
-    echo_interval_s: float = 5.0
-    max_unanswered_echoes: int = 3
+    echo_after_s: float = 0.75
+    silent_after_s: float = 2.5
+    max_echo_s: float = 15.0
     max_message_bytes: int = 65_535
     max_hello_bytes: int = 4_096
     max_reply_bytes: int = 64 << 20
+    max_reply_elements: int = 1 << 18
     max_ports: int = 4_096
     max_queued_messages: int = 16_384
     max_queued_bytes: int = 16 << 20
+    max_queued_bytes_in_all: int = 256 << 20
     max_connections: int = 1_024
     max_half_open: int = 256
 
@@ -69,15 +83,33 @@ class ChannelLimits:
 class Registry(Protocol):
     """What a connection tells the server that accepted it."""
 
-    def handshake_over(self, connection: Connection) -> None:
+    def admit(self, connection: Connection) -> None:
         """A connection knows its dpid; raises `Violation` where it may not come up."""
+        ...
+
+    def handshake_over(self, connection: Connection) -> None:
+        """A connection comes up; raises `Violation` where its dpid is connected."""
+        ...
+
+    def packet_came(self, connection: Connection, port: int, message: bytes, *, probe: bool) -> None:
+        """A packet came up; `Connection.deliver_packet` is called when it is its turn."""
+        ...
+
+    def port_news(self, connection: Connection) -> None:
+        """A port changed; `Connection.deliver_port_news` is called soon."""
+        ...
+
+    def ending(self, connection: Connection, kind: str, reason: str) -> None:
+        """A connection is closed now, for a reason."""
         ...
 
     def closed(self, connection: Connection) -> None:
         """A connection is over."""
         ...
 
-    def count(self, kind: str) -> None: ...
+    def count(self, kind: str) -> None:
+        """Something happened that is worth a counter."""
+        ...
 
 
 class Connection(framework.Datapath):
@@ -89,24 +121,30 @@ class Connection(framework.Datapath):
         The dpid, once the handshake is over.
     peer : str
         Address and port of the switch's end.
+    fingerprint : str or None
+        Of the certificate that the switch has shown: SHA-256, in hexadecimal digits; None without TLS.
     port_descriptions : dict of int to OFPPort
         All ports, kept up to date.
     close_reason : str or None
         Why it was closed; None while it is open.
     """
 
-    def __init__(self, sock: Any, address: tuple[Any, ...], limits: ChannelLimits, registry: Registry) -> None:
+    def __init__(
+        self, sock: Any, address: tuple[Any, ...], limits: ChannelLimits, registry: Registry, budget: Budget
+    ) -> None:
         self._limits = limits
         self._registry = registry
         self._phase = Phase.HELLO
-        self._queue = SendQueue(limits.max_queued_messages, limits.max_queued_bytes)
-        self._pending = Pending(limits.max_reply_bytes)
-        self._heard = False
+        self._queue = SendQueue(limits.max_queued_messages, limits.max_queued_bytes, budget)
+        self._pending = Pending(limits.max_reply_bytes, limits.max_reply_elements, limits.max_ports)
+        self._heard_s = self._asked_s = framework.now_s()
+        self._unanswered_s: float | None = None
         self._delivering = False
-        self._echo: framework.Task | None = None
+        self._port_news: dict[int, tuple[Any, ...]] = {}
         self._ports_xid: int | None = None
         self._was_up = False
         self.peer = f"{address[0]}:{address[1]}"
+        self.fingerprint: str | None = None
         self.port_descriptions: dict[int, Any] = {}
         self.close_reason: str | None = None
         super().__init__(sock, address)
@@ -123,6 +161,8 @@ class Connection(framework.Datapath):
         sender = framework.spawn(self._send_loop)
         overdue = framework.spawn_after(self._limits.handshake_timeout_s, self._handshake_overdue)
         try:
+            if isinstance(self.socket, TlsSocket):
+                self.fingerprint = self.socket.handshake()
             versions = [ofproto_parser.OFPHelloElemVersionBitmap(versions=[framework.OFP_VERSION])]
             self.send_msg(ofproto_parser.OFPHello(self, versions))
             self._receive_loop()
@@ -140,9 +180,8 @@ class Connection(framework.Datapath):
             if self._was_up:
                 self._announce(DEAD)
             self._registry.closed(self)
-            for task in (sender, overdue, self._echo):
-                if task is not None:
-                    task.cancel()
+            for task in (sender, overdue):
+                task.cancel()
             self.socket.close()
 
     def close(self, reason: str = "closed by the controller", kind: str = "closed") -> None:
@@ -160,8 +199,7 @@ class Connection(framework.Datapath):
         self.close_reason = reason
         self.state = DEAD
         self.is_active = False
-        self._registry.count(kind)
-        log.log(logging.INFO if kind == "closed" else logging.WARNING, "%s is disconnected: %s", self, reason)
+        self._registry.ending(self, kind, reason)
         self._queue.close()
         self._pending.fail_all()
         # Wakes the tasks that wait for this socket.
@@ -182,16 +220,34 @@ class Connection(framework.Datapath):
         if self._phase is not Phase.UP:
             self.close(f"no handshake within {self._limits.handshake_timeout_s:g} s", "handshake-timeout")
 
-    def _echo_loop(self) -> None:
-        missed = 0
-        while self.is_active:
-            self._heard = False
-            self.send_msg(ofproto_parser.OFPEchoRequest(self))
-            framework.sleep(self._limits.echo_interval_s)
+    def watch(self, now_s: float, stalled_s: float) -> None:
+        """Ask a quiet switch whether it lives, and drop a silent one; called some times a second.
+
+        Parameters
+        ----------
+        stalled_s : float
+            How long the daemon itself was busy since the last call: nothing could be heard then.
+        """
+        if self._phase is not Phase.UP or self.close_reason is not None:
+            return
+        if self._delivering:
             # While the application keeps this connection's task waiting, silence is our own doing.
-            missed = 0 if self._heard or self._delivering else missed + 1
-            if missed >= self._limits.max_unanswered_echoes:
-                self.close(f"silent: {missed} echo requests without an answer", "silent")
+            stalled_s = max(stalled_s, now_s - self._heard_s)
+        self._heard_s += stalled_s
+        if self._unanswered_s is not None:
+            self._unanswered_s += stalled_s
+            if now_s - self._unanswered_s >= self._limits.max_echo_s:
+                self.close(f"it sends, but answers no echo request for {self._limits.max_echo_s:g} s", "silent")
+                return
+        quiet_s = now_s - self._heard_s
+        if quiet_s >= self._limits.silent_after_s:
+            self.close(f"silent: nothing was heard for {quiet_s:.1f} s", "silent")
+            return
+        wait_s = self._limits.echo_after_s if quiet_s >= self._limits.echo_after_s else self._limits.max_echo_s / 3
+        if now_s - self._asked_s >= wait_s:
+            self._asked_s = now_s
+            self._unanswered_s = self._unanswered_s or now_s
+            self.send_msg(ofproto_parser.OFPEchoRequest(self))
 
     # ── sending ──────────────────────────────────────────────────────────────────────────────────
 
@@ -225,13 +281,18 @@ class Connection(framework.Datapath):
 
     # ── asking ───────────────────────────────────────────────────────────────────────────────────
 
-    def request(self, message: Any, timeout_s: float = 5.0) -> list[Any]:
-        """Send a barrier or multipart request and wait for the answer; in a green task, not in a handler.
+    def request(self, message: Any, timeout_s: float = 5.0, each: Callable[[Any], None] | None = None) -> list[Any]:
+        """Send a request and wait for the answer; in a green task, not in a handler.
+
+        Parameters
+        ----------
+        each : callable, optional
+            Takes each reply as it comes, so that a long answer is never held whole; it must not wait.
 
         Returns
         -------
         list
-            The framework's reply messages: one, or the parts of a multipart reply.
+            The framework's reply messages: one, or the parts of a multipart reply; empty where `each` took them.
 
         Raises
         ------
@@ -241,7 +302,8 @@ class Connection(framework.Datapath):
             The switch answered with an error.
         """
         xid = self.set_xid(message)
-        waiter = self._pending.add(xid, message)
+        replies: list[Any] = []
+        waiter = self._pending.add(xid, message, each or replies.append)
         try:
             if self.send_msg(message) and not waiter.over.wait(timeout_s):
                 raise NoAnswer(f"{self} did not answer a {type(message).__name__} within {timeout_s:g} s")
@@ -251,19 +313,20 @@ class Connection(framework.Datapath):
             raise RequestRefused(f"{self} refused a {type(message).__name__}", waiter.error)
         if self.close_reason is not None:
             raise NoAnswer(f"{self} is disconnected: {self.close_reason}")
-        return waiter.replies
+        return replies
 
     def send_batch(self, messages: Iterable[Any], timeout_s: float = 10.0) -> BatchResult:
         """Send messages in order, then a barrier, and wait for its answer; in a green task, not in a handler.
 
-        Waits where the send queue is half full, so a long batch never overruns it.
+        A long batch is sent in windows with a barrier behind each, so that it overruns no queue.
 
         Raises
         ------
         NoAnswer
             Not in time, or the connection is closed; what was carried out is not known.
         """
-        deadline_s = framework.now_s() + timeout_s
+        now_s = framework.now_s()
+        deadline_s, turn_ends_s = now_s + timeout_s, now_s + _TURN_S
         refusals: list[Refusal] = []
         xids = []
         try:
@@ -272,10 +335,11 @@ class Connection(framework.Datapath):
                 self._pending.watch(xid, message, refusals)
                 xids.append(xid)
                 self.send_msg(message)
-                if len(xids) % _TURN == 0:
+                if framework.now_s() >= turn_ends_s:
                     framework.sleep(0)
-                    if not self._queue.wait_half_empty(deadline_s):
-                        raise NoAnswer(f"{self} reads too slowly: {self._queue}")
+                    turn_ends_s = framework.now_s() + _TURN_S
+                if len(xids) % _WINDOW == 0:
+                    self.request(ofproto_parser.OFPBarrierRequest(self), max(0.0, deadline_s - framework.now_s()))
             self.request(ofproto_parser.OFPBarrierRequest(self), max(0.0, deadline_s - framework.now_s()))
         finally:
             self._pending.unwatch(xids)
@@ -285,8 +349,11 @@ class Connection(framework.Datapath):
 
     def _receive_loop(self) -> None:
         buffer = bytearray()
-        handled = 0
+        turn_ends_s = 0.0
         while self.is_active and (received := self.socket.recv(CHUNK_BYTES)):
+            self._heard_s = now_s = framework.now_s()
+            if now_s >= turn_ends_s:
+                turn_ends_s = now_s + _TURN_S
             buffer += received
             start = 0
             while self.is_active and len(buffer) - start >= HEADER_BYTES:
@@ -298,22 +365,32 @@ class Connection(framework.Datapath):
                     break
                 message = bytes(buffer[start : start + header.length])
                 start += header.length
-                self._heard = True
-                if wanted:
-                    self._received(header, message)
-                else:
-                    self._registry.count("unread")
-                handled += 1
-                if handled % _TURN == 0:
+                self._received(header, message, wanted)
+                if framework.now_s() >= turn_ends_s:
                     framework.sleep(0)
+                    turn_ends_s = framework.now_s() + _TURN_S
             del buffer[:start]
 
-    def _received(self, header: Header, message: bytes) -> None:
+    def _received(self, header: Header, message: bytes, wanted: bool) -> None:
+        if header.type == MessageType.PACKET_IN:
+            port, frame_at = check_packet_in(message)
+            if wanted:
+                probe = message[frame_at + 12 : frame_at + 14] == _ETH_TYPE_LLDP
+                self._registry.packet_came(self, port, message, probe=probe)
+            else:
+                self._registry.count("unread")
+            return
+        elements = check_message(message) if header.type != MessageType.HELLO else 0
+        if not wanted:
+            self._registry.count("unread")
+            return
         kind = MessageType(header.type)
         if kind is MessageType.ECHO_REQUEST:
             reply = ofproto_parser.OFPEchoReply(self, message[HEADER_BYTES:])
             reply.set_xid(header.xid)
             self.send_msg(reply)
+        elif kind is MessageType.ECHO_REPLY:
+            self._unanswered_s = None
         elif kind is MessageType.HELLO:
             check_hello(message)
             self._phase = Phase.FEATURES
@@ -323,15 +400,26 @@ class Connection(framework.Datapath):
             self._features_came(self._parse(header, message))
         elif kind is MessageType.ERROR:
             self._error_came(header, message)
-        elif self._phase is Phase.PORTS and kind is MessageType.MULTIPART_REPLY:
+        elif kind is MessageType.PORT_STATUS:
+            self._port_changed(self._parse(header, message))
+        elif self._phase is Phase.PORTS:
             self._ports_came(header, message)
-        elif kind in (MessageType.MULTIPART_REPLY, MessageType.BARRIER_REPLY):
-            self._reply_came(header, message)
-        elif kind is not MessageType.ECHO_REPLY:
-            parsed = self._parse(header, message)
-            if kind is MessageType.PORT_STATUS:
-                self._port_changed(parsed)
-            self._deliver(parsed)
+        else:
+            self._reply_came(header, message, elements)
+
+    def deliver_packet(self, message: bytes) -> None:
+        """Hand a packet that was checked before to the application."""
+        if self.close_reason is None:
+            self._deliver(self._parse(read_header(message), message))
+
+    def deliver_port_news(self) -> None:
+        """Hand the application what is new of one port."""
+        if self.close_reason is None and self._port_news:
+            number = next(iter(self._port_news))
+            for status in self._port_news.pop(number):
+                self._deliver(status)
+            if self._port_news:
+                self._registry.port_news(self)
 
     def _parse(self, header: Header, message: bytes) -> Any:
         try:
@@ -344,7 +432,10 @@ class Connection(framework.Datapath):
     def _features_came(self, features: Any) -> None:
         if features.auxiliary_id:
             raise Violation("auxiliary", "opened an auxiliary connection, which is not supported")
+        if not features.datapath_id:
+            raise Violation("handshake", "has dpid 0; give it another one")
         self.id = features.datapath_id
+        self._registry.admit(self)
         self._phase = Phase.PORTS
         self._deliver(features)
         request = ofproto_parser.OFPPortDescStatsRequest(self, 0)
@@ -355,16 +446,12 @@ class Connection(framework.Datapath):
         kind, more = multipart(message)
         if header.xid != self._ports_xid or kind != ofproto.OFPMP_PORT_DESC:
             raise Violation("reply", "answered the request for its ports with something else")
-        body_bytes = header.length - ofproto.OFP_MULTIPART_REPLY_SIZE
-        if body_bytes % ofproto.OFP_PORT_SIZE or (more and not body_bytes):
-            raise Violation("length", f"described its ports in {body_bytes} bytes")
         for port in self._parse(header, message).body:
             self._port_described(port)
         if not more:
             self._registry.handshake_over(self)
             self._phase = Phase.UP
             self._was_up = True
-            self._echo = framework.spawn(self._echo_loop)
             log.info("%s is connected with %d ports", self, len(self.port_descriptions))
             self.state = MAIN
             self._announce(MAIN)
@@ -375,10 +462,17 @@ class Connection(framework.Datapath):
             raise Violation("ports", f"has more than {self._limits.max_ports} ports")
 
     def _port_changed(self, status: Any) -> None:
+        number = status.desc.port_no
         if status.reason == ofproto.OFPPR_DELETE:
-            self.port_descriptions.pop(status.desc.port_no, None)
+            self.port_descriptions.pop(number, None)
         else:
             self._port_described(status.desc)
+        if self._phase is not Phase.UP:
+            return
+        # A port that changes faster than the application listens: its latest state is told, and that it was down before.
+        lost = [old for old in self._port_news.get(number, ()) if _is_lost(old)]
+        self._port_news[number] = (*lost[:1], status)
+        self._registry.port_news(self)
 
     def _error_came(self, header: Header, message: bytes) -> None:
         error = self._parse(header, message)
@@ -387,8 +481,8 @@ class Connection(framework.Datapath):
         if not self._pending.error(header.xid, error):
             self._deliver(error)
 
-    def _reply_came(self, header: Header, message: bytes) -> None:
-        if not self._pending.expects(header.type, header.xid, message):
+    def _reply_came(self, header: Header, message: bytes, elements: int) -> None:
+        if not self._pending.expects(header.type, header.xid, message, elements):
             self._registry.count("unasked-reply")
             return
         parsed = self._parse(header, message)
@@ -413,3 +507,9 @@ class Connection(framework.Datapath):
             self.ofp_brick.send_event_to_observers(event, state)
         finally:
             self._delivering = False
+
+
+def _is_lost(status: Any) -> bool:
+    """Whether a port's status says that it is gone or has no link."""
+    down = status.desc.state & ofproto.OFPPS_LINK_DOWN or status.desc.config & ofproto.OFPPC_PORT_DOWN
+    return bool(status.reason == ofproto.OFPPR_DELETE or down)

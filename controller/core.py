@@ -10,6 +10,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 from controller.config import Config
 from controller.discovery import Change, Discovery, PortId
@@ -90,6 +91,8 @@ class Core:
         The fabric file's content.
     planner : callable
         Makes what turns requests into answers, given where to deliver them.
+    channel_counts : mapping of str to int, optional
+        What the channel counts, live; published as ``channel-…`` beside the events' counters.
     """
 
     def __init__(
@@ -99,11 +102,13 @@ class Core:
         declared: Fabric | None,
         runtime: Runtime,
         planner: Callable[[Deliver], PlanMaker] = Planner,
+        channel_counts: Mapping[str, int] = MappingProxyType({}),
     ) -> None:
         self._config = config
         self._store = store
         self._declared = declared
         self._runtime = runtime
+        self._channel_counts = channel_counts
         self._switches: dict[int, Switch] = {}
         self._addresses: dict[int, str] = {}
         self._speeds_bps: dict[PortId, float] = {}
@@ -133,6 +138,10 @@ class Core:
     def stop(self) -> None:
         """Stop planning; the switches keep their rules."""
         self._keeper.stop()
+
+    def note(self, kind: str, message: str, source: str = "") -> None:
+        """Record an event that is none of this state's: of the channel, of the configuration."""
+        self._events.note(kind, message, source)
 
     # ── what the switches say ────────────────────────────────────────────────────────────────────
 
@@ -375,7 +384,7 @@ class Core:
         return self._events.after(after_id)
 
     def counters(self) -> Mapping[str, int]:
-        return dict(self._events.counts)
+        return dict(self._events.counts) | {f"channel-{kind}": n for kind, n in dict(self._channel_counts).items()}
 
     def submit_job(self, job: Job) -> Future[JobStatus]:
         return self._runtime.call_soon(lambda: self._submit(job))

@@ -82,11 +82,15 @@ class Header(NamedTuple):
 
 _T = MessageType
 _ALWAYS = {_T.ERROR, _T.ECHO_REQUEST, _T.ECHO_REPLY}
+_REPLIES = {
+    _T.MULTIPART_REPLY, _T.BARRIER_REPLY, _T.GET_CONFIG_REPLY, _T.QUEUE_GET_CONFIG_REPLY, _T.ROLE_REPLY,
+    _T.GET_ASYNC_REPLY,
+}  # fmt: skip
 _READ = {
     Phase.HELLO: {_T.HELLO},
     Phase.FEATURES: _ALWAYS | {_T.FEATURES_REPLY},
     Phase.PORTS: _ALWAYS | {_T.MULTIPART_REPLY, _T.PORT_STATUS},
-    Phase.UP: _ALWAYS | {_T.MULTIPART_REPLY, _T.PORT_STATUS, _T.PACKET_IN, _T.BARRIER_REPLY},
+    Phase.UP: _ALWAYS | _REPLIES | {_T.PORT_STATUS, _T.PACKET_IN},
 }
 # A switch that still has rules from an earlier connection reports packets and ports as soon as it is
 # connected, so these are no violation early; experimenter messages and removals nobody here asked for.
@@ -101,11 +105,22 @@ _LENGTHS = {
     _T.ERROR: (12, 4 << 10),
     _T.ECHO_REQUEST: (8, 4 << 10),
     _T.ECHO_REPLY: (8, 4 << 10),
+    _T.EXPERIMENTER: (16, 0xFFFF),
     _T.FEATURES_REPLY: (32, 32),
+    _T.GET_CONFIG_REPLY: (12, 12),
     _T.PACKET_IN: (34, 16 << 10),
+    _T.FLOW_REMOVED: (56, 16 << 10),
     _T.PORT_STATUS: (80, 80),
     _T.MULTIPART_REPLY: (16, 0xFFFF),
     _T.BARRIER_REPLY: (8, 8),
+    _T.QUEUE_GET_CONFIG_REPLY: (16, 0xFFFF),
+    _T.ROLE_REPLY: (24, 24),
+    _T.GET_ASYNC_REPLY: (32, 32),
+}
+# By phase and type: whether the message is read, its shortest and its longest length.
+_RULES: dict[Phase, dict[int, tuple[bool, int, int]]] = {
+    phase: {kind: (kind in _READ[phase], *_LENGTHS.get(kind, (HEADER_BYTES, 0xFFFF))) for kind in read | _UNREAD[phase]}
+    for phase, read in _READ.items()
 }
 
 
@@ -127,17 +142,16 @@ def check_header(header: Header, phase: Phase, max_bytes: int) -> bool:
     Violation
         The version, the type at this point, or the length is not acceptable.
     """
-    version_ok = header.version >= OFP_VERSION if phase is Phase.HELLO else header.version == OFP_VERSION
-    if not version_ok:
-        raise Violation("version", f"sent a message of OpenFlow version 0x{header.version:02x}; set it to OpenFlow 1.3")
-    read = header.type in _READ[phase]
-    if not read and header.type not in _UNREAD[phase]:
-        raise Violation("type", f"sent a message of type {header.type}, which has no place in phase {phase.name}")
-    shortest, longest = _LENGTHS.get(MessageType(header.type), (HEADER_BYTES, 0xFFFF))
-    longest = min(longest, max_bytes)
-    if not shortest <= header.length <= longest:
-        name = MessageType(header.type).name
-        raise Violation("length", f"sent a {name} of {header.length} bytes, not of {shortest} to {longest}")
+    version, kind, length, _ = header
+    if version != OFP_VERSION and (phase is not Phase.HELLO or version < OFP_VERSION):
+        raise Violation("version", f"sent a message of OpenFlow version 0x{version:02x}; set it to OpenFlow 1.3", 0)
+    rule = _RULES[phase].get(kind)
+    if rule is None:
+        raise Violation("type", f"sent a message of type {kind}, which has no place in phase {phase.name}", 1)
+    read, shortest, longest = rule
+    if not shortest <= length <= longest or length > max_bytes:
+        name, longest = MessageType(kind).name, min(longest, max_bytes)
+        raise Violation("length", f"sent a {name} of {length} bytes, not of {shortest} to {longest}", 2)
     return read
 
 
@@ -156,13 +170,13 @@ def check_hello(message: bytes) -> None:
     offset = HEADER_BYTES
     while offset < length:
         if length - offset < _HELLO_ELEMENT.size:
-            raise Violation("hello", "sent a HELLO with a truncated element")
+            raise Violation("hello", "sent a HELLO with a truncated element", offset)
         kind, size = _HELLO_ELEMENT.unpack_from(message, offset)
         if size < _HELLO_ELEMENT.size or size > length - offset:
-            raise Violation("hello", f"sent a HELLO with an element of {size} bytes")
+            raise Violation("hello", f"sent a HELLO with an element of {size} bytes at byte {offset}", offset)
         if kind == _VERSION_BITMAP:
             if size < 8 or size % 4:
-                raise Violation("hello", f"sent a HELLO with a version bitmap of {size} bytes")
+                raise Violation("hello", f"sent a HELLO with a version bitmap of {size} bytes at byte {offset}", offset)
             (word,) = struct.unpack_from("!I", message, offset + 4)
             offered = bool(word >> OFP_VERSION & 1)
         offset += (size + 7) // 8 * 8

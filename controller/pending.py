@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from controller import framework
 from controller.framing import MessageType, Violation, multipart
 from topologies.errors import HeddleError
+
+
+_ANSWERS = {
+    MessageType.GET_CONFIG_REQUEST: MessageType.GET_CONFIG_REPLY,
+    MessageType.MULTIPART_REQUEST: MessageType.MULTIPART_REPLY,
+    MessageType.BARRIER_REQUEST: MessageType.BARRIER_REPLY,
+    MessageType.QUEUE_GET_CONFIG_REQUEST: MessageType.QUEUE_GET_CONFIG_REPLY,
+    MessageType.ROLE_REQUEST: MessageType.ROLE_REPLY,
+    MessageType.GET_ASYNC_REQUEST: MessageType.GET_ASYNC_REPLY,
+}
+
+_PORT_STATS, _PORT_DESC = 4, 13
+_OF_PORTS = frozenset({_PORT_STATS, _PORT_DESC})
 
 
 class NoAnswer(HeddleError):
@@ -49,28 +62,38 @@ class Waiter:
 
     expected: MessageType
     multipart_type: int | None
+    max_elements: int
+    each: Callable[[Any], None]
     over: framework.Event = field(default_factory=framework.Event)
-    replies: list[Any] = field(default_factory=list)
     received_bytes: int = 0
+    elements: int = 0
     error: Any = None
 
 
 class Pending:
-    """The waiters of a connection by transaction id."""
+    """The waiters of a connection by transaction id.
 
-    def __init__(self, max_reply_bytes: int) -> None:
+    Parameters
+    ----------
+    max_reply_bytes, max_reply_elements, max_ports : int
+        Longest answer to one request, over all its parts, and how many flows, groups, … or ports it may list.
+    """
+
+    def __init__(self, max_reply_bytes: int, max_reply_elements: int, max_ports: int) -> None:
         self._max_reply_bytes = max_reply_bytes
+        self._max_reply_elements = max_reply_elements
+        self._max_ports = max_ports
         self._waiters: dict[int, Waiter] = {}
         self._batches: dict[int, tuple[Any, list[Refusal]]] = {}
 
-    def add(self, xid: int, message: Any) -> Waiter:
-        """Wait for the answer to a request that is about to be sent."""
-        if message.cls_msg_type == MessageType.BARRIER_REQUEST:
-            waiter = Waiter(MessageType.BARRIER_REPLY, None)
-        elif message.cls_msg_type == MessageType.MULTIPART_REQUEST:
-            waiter = Waiter(MessageType.MULTIPART_REPLY, message.type)
-        else:
+    def add(self, xid: int, message: Any, each: Callable[[Any], None]) -> Waiter:
+        """Wait for the answer to a request that is about to be sent; each part of it is handed over as it comes."""
+        answer = _ANSWERS.get(message.cls_msg_type)
+        if answer is None:
             raise ValueError(f"{type(message).__name__} is no request with an answer; send it by send_msg")
+        kind = message.type if answer is MessageType.MULTIPART_REPLY else None
+        most = self._max_ports if kind in _OF_PORTS else self._max_reply_elements
+        waiter = Waiter(answer, kind, most, each)
         self._waiters[xid] = waiter
         return waiter
 
@@ -87,7 +110,7 @@ class Pending:
         for xid in xids:
             self._batches.pop(xid, None)
 
-    def expects(self, kind: int, xid: int, message: bytes) -> bool:
+    def expects(self, kind: int, xid: int, message: bytes, elements: int) -> bool:
         """Whether somebody waits for this reply; what nobody waits for is not worth parsing.
 
         Raises
@@ -99,6 +122,9 @@ class Pending:
         if waiter is None or waiter.expected != kind:
             return False
         waiter.received_bytes += len(message)
+        waiter.elements += elements
+        if waiter.elements > waiter.max_elements:
+            raise Violation("reply", f"answered a request with more than {waiter.max_elements} elements")
         if waiter.received_bytes > self._max_reply_bytes:
             raise Violation("reply", f"answered a request with more than {self._max_reply_bytes} bytes")
         if kind == MessageType.MULTIPART_REPLY and multipart(message)[0] != waiter.multipart_type:
@@ -108,7 +134,7 @@ class Pending:
     def reply(self, xid: int, message: Any, more: bool) -> None:
         """A reply that was expected, or a part of it."""
         waiter = self._waiters[xid]
-        waiter.replies.append(message)
+        waiter.each(message)
         if not more:
             waiter.over.set()
 

@@ -9,6 +9,25 @@ from controller import framework
 CHUNK_BYTES = 65_536
 
 
+class Budget:
+    """What may wait in all queues together.
+
+    Attributes
+    ----------
+    used_bytes, queues : int
+        What waits, in how many open queues.
+    """
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self.used_bytes = 0
+        self.queues = 0
+
+    def allows(self, own_bytes: int) -> bool:
+        """Whether a queue may be as long as it is: all of them fit, or it has no more than an equal part."""
+        return self.used_bytes <= self._max_bytes or own_bytes * self.queues <= self._max_bytes
+
+
 class SendQueue:
     """Messages in order; one task takes them out, in chunks.
 
@@ -18,13 +37,14 @@ class SendQueue:
         What may wait.
     """
 
-    def __init__(self, max_messages: int, max_bytes: int) -> None:
+    def __init__(self, max_messages: int, max_bytes: int, budget: Budget) -> None:
+        self._budget = budget
+        budget.queues += 1
         self._max_messages = max_messages
         self._max_bytes = max_bytes
         self._messages: deque[bytes] = deque()
         self._bytes = 0
         self._added = framework.Event()
-        self._taken = framework.Event()
         self._closed = False
 
     def __str__(self) -> str:
@@ -34,8 +54,10 @@ class SendQueue:
         """Append a message; False where that is one too many."""
         self._messages.append(message)
         self._bytes += len(message)
+        self._budget.used_bytes += len(message)
         self._added.set()
-        return len(self._messages) <= self._max_messages and self._bytes <= self._max_bytes
+        fits = len(self._messages) <= self._max_messages and self._bytes <= self._max_bytes
+        return fits and self._budget.allows(self._bytes)
 
     def take(self) -> bytes:
         """Wait for messages and take out as many as one write should carry; empty once closed."""
@@ -50,21 +72,15 @@ class SendQueue:
             chunk.append(self._messages.popleft())
             size += len(chunk[-1])
         self._bytes -= size
-        self._taken.set()
+        self._budget.used_bytes -= size
         return b"".join(chunk)
-
-    def wait_half_empty(self, deadline_s: float) -> bool:
-        """Wait until less than half of what may wait does; False where that comes too late."""
-        while len(self._messages) > self._max_messages // 2 or self._bytes > self._max_bytes // 2:
-            self._taken.clear()
-            if not self._taken.wait(max(0.0, deadline_s - framework.now_s())):
-                return False
-        return True
 
     def close(self) -> None:
         """Drop what waits and let everybody go who does."""
+        if not self._closed:
+            self._budget.queues -= 1
+            self._budget.used_bytes -= self._bytes
         self._closed = True
         self._messages.clear()
         self._bytes = 0
         self._added.set()
-        self._taken.set()

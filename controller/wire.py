@@ -191,13 +191,17 @@ def read_rules(connection: Connection) -> tuple[SwitchRules, int]:
     """
     flows: set[FlowRule] = set()
     foreign = 0
-    for reply in connection.request(parser.OFPFlowStatsRequest(connection), _TABLES_TIMEOUT_S):
+
+    def take(reply: Any) -> None:
+        nonlocal foreign
         for stats in reply.body:
             flow = decode_flow(stats) if stats.cookie >> 48 == COOKIE_TAG else None
             if flow is None:
                 foreign += 1
             else:
                 flows.add(flow)
+
+    connection.request(parser.OFPFlowStatsRequest(connection), _TABLES_TIMEOUT_S, take)
     groups = {
         group
         for reply in connection.request(parser.OFPGroupDescStatsRequest(connection, 0), _TABLES_TIMEOUT_S)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import queue
@@ -21,12 +22,14 @@ CHILD = Path(__file__).with_name("channel_child.py")
 ROOT = Path(__file__).parents[3]
 DEADLINE_S = 30.0
 HEADER = struct.Struct("!BBHI")
+_NUMBERS = itertools.count(1)
 
 
 class FakeSwitch:
     """A switch's end of an OpenFlow connection: a plain socket, and a thread that answers as a switch would.
 
-    It can be made without some answers, they can be taken away later (``answers``), and it can stop reading.
+    It can be made without some answers, they can be taken away later (``answers``), and it can stop reading. Each has a
+    loopback address of its own, as switches have, unless it is given one.
     """
 
     HELLO, ERROR, ECHO_REQUEST, ECHO_REPLY, FEATURES_REQUEST, FEATURES_REPLY = 0, 1, 2, 3, 5, 6
@@ -34,7 +37,13 @@ class FakeSwitch:
     BARRIER_REQUEST, BARRIER_REPLY = 20, 21
 
     def __init__(
-        self, port: int, dpid: int = 1, ports: tuple[int, ...] = (1, 2), *, without: Collection[str] = ()
+        self,
+        port: int,
+        dpid: int = 1,
+        ports: tuple[int, ...] = (1, 2),
+        *,
+        without: Collection[str] = (),
+        address: str | None = None,
     ) -> None:
         self.dpid = dpid
         self.ports = ports
@@ -46,7 +55,8 @@ class FakeSwitch:
         self.over = threading.Event()
         self._reading = threading.Event()
         self._reading.set()
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout=DEADLINE_S)
+        self.address = address or f"127.1.{(number := next(_NUMBERS)) >> 8}.{number & 255}"
+        self.socket = socket.create_connection(("127.0.0.1", port), DEADLINE_S, source_address=(self.address, 0))
         threading.Thread(target=self._serve, daemon=True).start()
 
     @staticmethod
@@ -186,8 +196,8 @@ def daemon(request: pytest.FixtureRequest) -> Iterator[ChannelDaemon]:
     """A channel with short limits, on either framework; tests of a module share it, each with its own dpids."""
     limits = {
         "handshake_timeout_s": 2.0,
-        "echo_interval_s": 1.0,
-        "max_unanswered_echoes": 3,
+        "echo_after_s": 0.5,
+        "silent_after_s": 3.0,
         "max_message_bytes": 32_768,
         "max_queued_bytes": 1 << 20,
         "max_half_open": 16,

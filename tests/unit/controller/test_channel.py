@@ -108,7 +108,7 @@ def test_a_newer_switch_that_offers_openflow_13_comes_up(daemon: Any, connect: C
         ("type", lambda s: s.message(s.FLOW_MOD, bytes(48))),
         ("type", lambda s: s.message(s.FEATURES_REPLY, bytes(24))),
         ("type", lambda s: s.message(s.HELLO)),
-        ("type", lambda s: s.message(23, bytes(8))),
+        ("type", lambda s: s.message(24, bytes(16))),
         ("length", lambda s: struct.pack("!BBHI", 4, s.ECHO_REQUEST, 0, 1)),
         ("length", lambda s: struct.pack("!BBHI", 4, s.PACKET_IN, 32_769, 1)),
         ("length", lambda s: s.message(s.PORT_STATUS, bytes(8))),
@@ -164,17 +164,37 @@ def test_the_longest_packet_reaches_the_application(daemon: Any, connect: Callab
     assert daemon.expect("packet-in", dpid=dpid)["data"] == "00" * (16_384 - overhead)
 
 
-def test_a_reply_that_nobody_waits_for_is_not_read(daemon: Any, connect: Callable[..., Any], dpid: int):
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [("MULTIPART_REPLY", struct.pack("!HH4x", 1, 0)), (23, bytes(8)), (25, bytes(16)), (27, bytes(24)), (8, bytes(4))],
+)
+def test_a_reply_that_nobody_waits_for_is_counted_and_not_read(
+    daemon: Any, connect: Callable[..., Any], dpid: int, kind: str | int, body: bytes
+):
     switch = connect(dpid=dpid)
     daemon.expect("up", dpid=dpid)
     before = daemon.counts().get("unasked-reply", 0)
 
-    # Flow statistics whose entry is 0 bytes long would keep the framework's parser busy for ever.
-    switch.send(switch.message(switch.MULTIPART_REPLY, struct.pack("!HH4x", 1, 0) + bytes(64)))
+    switch.send(switch.message(getattr(switch, kind) if isinstance(kind, str) else kind, body))
     switch.send(switch.packet_in(1, b"after"))
 
     daemon.expect("packet-in", dpid=dpid)
     assert daemon.counts()["unasked-reply"] == before + 1
+
+
+def test_a_broken_reply_ends_the_connection_even_where_nobody_waits_for_it(
+    daemon: Any, connect: Callable[..., Any], dpid: int
+):
+    switch = connect(dpid=dpid)
+    daemon.expect("up", dpid=dpid)
+
+    # Flow statistics whose entry is 0 bytes long would keep the framework's parser busy for ever.
+    switch.send(switch.message(switch.MULTIPART_REPLY, struct.pack("!HH4x", 1, 0) + bytes(64)))
+
+    assert switch.is_closed_by_controller()
+    reason = daemon.expect("down", dpid=dpid)["reason"]
+    assert "malformed MULTIPART_REPLY" in reason
+    assert "at byte 16" in reason
 
 
 def test_packets_sent_before_the_handshake_is_over_do_no_harm(daemon: Any, connect: Callable[..., Any], dpid: int):
