@@ -8,7 +8,15 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 
-from benchmarks.attacks import arp_takeover, discovery_probes, mac_flood
+from benchmarks.attacks import (
+    arp_takeover,
+    discovery_probes,
+    mac_flood,
+    published,
+    rogue_peers,
+    silence,
+    valid_messages,
+)
 from benchmarks.attacks.figures import Figure
 
 ROWS: dict[str, Callable[[str], Iterator[Figure]]] = {
@@ -17,6 +25,13 @@ ROWS: dict[str, Callable[[str], Iterator[Figure]]] = {
     "lldp-replayed": discovery_probes.replayed_row,
     "lldp-relayed": discovery_probes.relayed_row,
     "arp-takeover": arp_takeover.row,
+    "duplicate-dpid": rogue_peers.duplicate_row,
+    "rogue-storm": rogue_peers.storm_row,
+    "published": published.row,
+    "silent-link": silence.link_row,
+    "fin": silence.fin_row,
+    "silent-peer": silence.peer_row,
+    "valid-messages": valid_messages.row,
 }
 
 

@@ -63,7 +63,9 @@ def judged(made: Stage, name: str, attack: Callable[[Stage], int], *, known: boo
 
 def alarms(counts: Counter[str]) -> Counter[str]:
     """Those that speak of probes that are not what they say, or of ports where they should not be."""
-    return Counter({kind: count for kind, count in counts.items() if kind.startswith("lldp-") or kind == "port-conflict"})
+    return Counter(
+        {kind: count for kind, count in counts.items() if kind.startswith("lldp-") or kind == "port-conflict"}
+    )
 
 
 def forge(made: Stage) -> int:

@@ -57,7 +57,9 @@ def attack(made: Stage, per_second: float = 1000.0, seconds: float = 20.0) -> It
     yield at_most(name, "newcomer reached by a third host, s", reached_s, LEARNED_LIMIT_S)
     yield at_most(name, "hosts at one port", watch.most_hosts_at_a_port, HOSTS_PER_PORT)
     yield at_most(name, "links, switches lost or invented", watch.losses() + len(watch.invented_links), 0)
-    yield at_most(name, "pings lost", result[1], control[1], f"of {result[0]}; control run {control[1]} of {control[0]}")
+    yield at_most(
+        name, "pings lost", result[1], control[1], f"of {result[0]}; control run {control[1]} of {control[0]}"
+    )
     yield told(name, "memory gained, MB", (after.rss_bytes - before.rss_bytes) / 1e6)
     yield told(name, "API answer, worst, s", watch.api_worst_s, f"{len(watch.api_s)} answers, {watch.unanswered} none")
     yield told(name, "CPU idle before, share of a core", idle)

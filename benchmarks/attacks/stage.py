@@ -34,7 +34,13 @@ def leaf_spine(leaves: int = 2, spines: int = 2, hosts_per_leaf: int = 3) -> Fab
         for port in range(1, hosts_per_leaf + 1):
             number = (leaf - 1) * hosts_per_leaf + port
             nodes.append(
-                Node(f"h{number}", NodeKind.HOST, tier=0, ip=f"10.0.{leaf}.{port}", mac=f"02:00:0a:00:{leaf:02x}:{port:02x}")
+                Node(
+                    f"h{number}",
+                    NodeKind.HOST,
+                    tier=0,
+                    ip=f"10.0.{leaf}.{port}",
+                    mac=f"02:00:0a:00:{leaf:02x}:{port:02x}",
+                )
             )
             cables.append((f"h{number}", 1, f"l{leaf}", port))
         cables += [(f"l{leaf}", hosts_per_leaf + spine, f"s{spine}", leaf) for spine in range(1, spines + 1)]
@@ -51,7 +57,9 @@ class Tap:
         What came in, each with the moment on the monotonic clock, in seconds.
     """
 
-    def __init__(self, stage: Stage, host: str, ethertype: int, on_frame: Callable[[bytes], None] | None = None) -> None:
+    def __init__(
+        self, stage: Stage, host: str, ethertype: int, on_frame: Callable[[bytes], None] | None = None
+    ) -> None:
         self.frames: list[tuple[float, bytes]] = []
         self.on_frame = on_frame
         self._process = stage.start_script(host, "tap", stage.device(host), hex(ethertype))
@@ -127,6 +135,11 @@ class Stage:
         output, _ = process.communicate(timeout=PATIENCE_S)
         return process.returncode, output.decode()
 
+    @staticmethod
+    def run(*command: str) -> None:
+        """Run a command of the machine's own."""
+        subprocess.run(command, check=True, capture_output=True, timeout=PATIENCE_S)
+
     def reaches(self, source: str, address: str, wait_s: float = 1.0) -> bool:
         """Whether one ping is answered."""
         return self.run_in(source, "ping", "-n", "-q", "-c", "1", "-W", f"{wait_s:g}", address)[0] == 0
@@ -163,7 +176,9 @@ class Stage:
 
 
 @contextmanager
-def stage(framework: str, *, declared: bool, through: Callable[[tuple[str, int]], tuple[str, int]] | None = None) -> Iterator[Stage]:
+def stage(
+    framework: str, *, declared: bool, through: Callable[[tuple[str, int]], tuple[str, int]] | None = None
+) -> Iterator[Stage]:
     """Build a fabric and its daemon, both gone at the end.
 
     Parameters
@@ -172,7 +187,10 @@ def stage(framework: str, *, declared: bool, through: Callable[[tuple[str, int]]
         Given the daemon's OpenFlow address, returns the address that the switches connect to instead.
     """
     fabric, openflow = leaf_spine(), free_address()
-    with Cluster(fabric, through(openflow) if through else openflow) as cluster, tempfile.TemporaryDirectory() as directory:
+    with (
+        Cluster(fabric, through(openflow) if through else openflow) as cluster,
+        tempfile.TemporaryDirectory() as directory,
+    ):
         environment = cluster.run.environment | {"HEDDLE_FRAMEWORK": framework}
         given = fabric if declared else None
         with Daemon(Path(directory), given, openflow, environment=environment) as daemon:
