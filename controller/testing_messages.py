@@ -111,7 +111,7 @@ def _packet_in(writer: Writer) -> None:
     kept = writer.random.random() < 0.3
     buffer, total = (writer.bits(31), len(frame) + writer.bits(10)) if kept else (_NO_BUFFER, len(frame))
     writer.pack("IHBBQ", buffer, total, writer.random.randint(0, 2), writer.bits(7), writer.bits(64))
-    match(writer)
+    match(writer, in_port=True)
     writer.pack("2x")
     writer.data += frame
 

@@ -34,6 +34,8 @@ class LengthField:
         The smallest legal value for that structure.
     most : int
         What its container has left for it; nothing longer fits.
+    start, end : int
+        Where the structure begins and ends, without padding behind it.
     """
 
     name: str
@@ -42,6 +44,8 @@ class LengthField:
     value: int
     least: int
     most: int
+    start: int
+    end: int
 
 
 @dataclass(slots=True)
@@ -123,6 +127,8 @@ class Writer:
                 span.end - span.start - span.uncounted,
                 span.least,
                 (span.container.end if span.container else len(self.data)) - span.start - span.uncounted,
+                span.start,
+                span.end,
             )
             for span in self._spans
         )
@@ -226,13 +232,23 @@ def _oxm(writer: Writer, name: str, value: int | None = None, mask: bool = False
             writer.data += bits.to_bytes(field.size_bytes)
 
 
-def match(writer: Writer) -> None:
-    """A match (section 7.2.3.1), padded to a multiple of 8 bytes that its length does not cover."""
+def match(writer: Writer, in_port: bool = False) -> None:
+    """A match (section 7.2.3.1), padded to a multiple of 8 bytes that its length does not cover.
+
+    Parameters
+    ----------
+    in_port : bool
+        It names the port at which a packet came in, and perhaps the physical one.
+    """
     random = writer.random
     fixed, free = random.choice(_STACKS)
     with writer.measured("match", 4) as start:
         writer.pack("HH", 1, 0)
-        for name in random.sample(_ANYWHERE, random.randint(0, 3)):
+        if in_port:
+            _oxm(writer, "in_port")
+            if random.random() < 0.2:
+                _oxm(writer, "in_phy_port")
+        for name in random.sample(_ANYWHERE[in_port:], random.randint(0, 3)):
             _oxm(writer, name, mask=FIELDS[name].maskable and random.random() < 0.3)
         if random.random() < 0.8:
             for name, value in fixed.items():
