@@ -27,6 +27,9 @@ class Backoff:
     def __init__(self) -> None:
         self._peers: OrderedDict[Hashable, _Record] = OrderedDict()
 
+    def __len__(self) -> int:
+        return len(self._peers)
+
     def offended(self, peer: Hashable, now_s: float) -> float:
         """A peer broke a rule; how long it has to wait now, in seconds."""
         record = self._peers.get(peer)

@@ -27,6 +27,7 @@ from controller.framing import (
     multipart,
     read_header,
 )
+from controller.liveness import Liveness
 from controller.pending import BatchResult, NoAnswer, Pending, Refusal, RequestRefused
 from controller.sendqueue import CHUNK_BYTES, Budget, SendQueue
 from controller.tls import TlsSocket
@@ -137,8 +138,7 @@ class Connection(framework.Datapath):
         self._phase = Phase.HELLO
         self._queue = SendQueue(limits.max_queued_messages, limits.max_queued_bytes, budget)
         self._pending = Pending(limits.max_reply_bytes, limits.max_reply_elements, limits.max_ports)
-        self._heard_s = self._asked_s = framework.now_s()
-        self._unanswered_s: float | None = None
+        self._liveness = Liveness(limits.echo_after_s, limits.silent_after_s, limits.max_echo_s, framework.now_s())
         self._delivering = False
         self._port_news: dict[int, tuple[Any, ...]] = {}
         self._ports_xid: int | None = None
@@ -230,23 +230,12 @@ class Connection(framework.Datapath):
         """
         if self._phase is not Phase.UP or self.close_reason is not None:
             return
-        if self._delivering:
-            # While the application keeps this connection's task waiting, silence is our own doing.
-            stalled_s = max(stalled_s, now_s - self._heard_s)
-        self._heard_s += stalled_s
-        if self._unanswered_s is not None:
-            self._unanswered_s += stalled_s
-            if now_s - self._unanswered_s >= self._limits.max_echo_s:
-                self.close(f"it sends, but answers no echo request for {self._limits.max_echo_s:g} s", "silent")
-                return
-        quiet_s = now_s - self._heard_s
-        if quiet_s >= self._limits.silent_after_s:
-            self.close(f"silent: nothing was heard for {quiet_s:.1f} s", "silent")
-            return
-        wait_s = self._limits.echo_after_s if quiet_s >= self._limits.echo_after_s else self._limits.max_echo_s / 3
-        if now_s - self._asked_s >= wait_s:
-            self._asked_s = now_s
-            self._unanswered_s = self._unanswered_s or now_s
+        # While the application keeps this connection's task waiting, silence is our own doing.
+        self._liveness.excuse(max(stalled_s, now_s - self._liveness.heard_s) if self._delivering else stalled_s)
+        fault = self._liveness.fault(now_s)
+        if fault is not None:
+            self.close(fault, "silent")
+        elif self._liveness.ask_now(now_s):
             self.send_msg(ofproto_parser.OFPEchoRequest(self))
 
     # ── sending ──────────────────────────────────────────────────────────────────────────────────
@@ -351,7 +340,7 @@ class Connection(framework.Datapath):
         buffer = bytearray()
         turn_ends_s = 0.0
         while self.is_active and (received := self.socket.recv(CHUNK_BYTES)):
-            self._heard_s = now_s = framework.now_s()
+            self._liveness.heard_s = now_s = framework.now_s()
             if now_s >= turn_ends_s:
                 turn_ends_s = now_s + _TURN_S
             buffer += received
@@ -390,7 +379,7 @@ class Connection(framework.Datapath):
             reply.set_xid(header.xid)
             self.send_msg(reply)
         elif kind is MessageType.ECHO_REPLY:
-            self._unanswered_s = None
+            self._liveness.answered()
         elif kind is MessageType.HELLO:
             check_hello(message)
             self._phase = Phase.FEATURES
@@ -469,7 +458,7 @@ class Connection(framework.Datapath):
             self._port_described(status.desc)
         if self._phase is not Phase.UP:
             return
-        # A port that changes faster than the application listens: its latest state is told, and that it was down before.
+        # Of a port that changes faster than the application listens, the latest state is told, and that it was down.
         lost = [old for old in self._port_news.get(number, ()) if _is_lost(old)]
         self._port_news[number] = (*lost[:1], status)
         self._registry.port_news(self)

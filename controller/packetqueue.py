@@ -1,4 +1,4 @@
-"""Packets on their way from the switches to the application: queued by port, served in turn, shed where one sends too much.
+"""Packets on their way from the switches to the application: queued by port, served in turn, shed where too many.
 
 Discovery's probes have a lane of their own, so that neither they nor other packets starve. Within a lane switches take
 turns, and within a switch its ports do: what a port gets does not depend on what others send (Nagle, RFC 970, fair
@@ -17,7 +17,7 @@ S = TypeVar("S", bound=Hashable)
 PER_PORT = 32
 """Packets of one port that wait; a switch's meter lets some hundred a second pass, and turns come each millisecond."""
 PER_SWITCH_BYTES = 256 << 10
-TOTAL_BYTES = 32 << 20
+TOTAL_BYTES = 16 << 20
 
 
 @dataclass(slots=True)
@@ -34,6 +34,7 @@ class _Lane(Generic[S]):
 
     def __init__(self, total_bytes: int) -> None:
         self._total_bytes = total_bytes
+        self._bytes = 0
         self._switches: dict[S, _Waiting] = {}
         self._turns: deque[S] = deque()
 
@@ -46,7 +47,9 @@ class _Lane(Generic[S]):
             waiting = self._switches[switch] = _Waiting()
             self._turns.append(switch)
         of_port = waiting.ports.get(port)
-        room = min(PER_SWITCH_BYTES, self._total_bytes // len(self._turns))
+        room = PER_SWITCH_BYTES
+        if self._bytes + len(packet) > self._total_bytes:
+            room = min(room, self._total_bytes // len(self._turns))
         # The first packet of a port always finds the room that others' later ones may not take.
         if of_port is None:
             if waiting.bytes + len(packet) > room:
@@ -57,6 +60,7 @@ class _Lane(Generic[S]):
             return False
         of_port.append(packet)
         waiting.bytes += len(packet)
+        self._bytes += len(packet)
         return True
 
     def take(self) -> tuple[S, bytes]:
@@ -66,6 +70,7 @@ class _Lane(Generic[S]):
         of_port = waiting.ports[port]
         packet = of_port.popleft()
         waiting.bytes -= len(packet)
+        self._bytes -= len(packet)
         if of_port:
             waiting.turns.append(port)
         else:
@@ -77,16 +82,23 @@ class _Lane(Generic[S]):
         return switch, packet
 
     def forget(self, switch: S) -> None:
-        if self._switches.pop(switch, None) is not None:
+        waiting = self._switches.pop(switch, None)
+        if waiting is not None:
             self._turns.remove(switch)
+            self._bytes -= waiting.bytes
 
 
 class PacketQueue(Generic[S]):
     """Two lanes, served in turn: discovery's probes, and the rest.
 
     Bounded: `PER_PORT` packets of a port, `PER_SWITCH_BYTES` of a switch in each lane (the later packets of its ports
-    may take half of that, the first of each port all of it), `TOTAL_BYTES` in each lane, of which every switch that has
-    packets waiting may use the same part.
+    may take half of that, the first of each port all of it), and in each lane `total_bytes`: beyond, every switch may
+    still have an equal part of that, so that whoever came first keeps nobody out; twice as much is never exceeded.
+
+    Parameters
+    ----------
+    total_bytes : int
+        Of each lane.
     """
 
     def __init__(self, total_bytes: int = TOTAL_BYTES) -> None:

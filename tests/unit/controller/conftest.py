@@ -198,6 +198,7 @@ def daemon(request: pytest.FixtureRequest) -> Iterator[ChannelDaemon]:
         "handshake_timeout_s": 2.0,
         "echo_after_s": 0.5,
         "silent_after_s": 3.0,
+        "max_echo_s": 4.0,
         "max_message_bytes": 32_768,
         "max_queued_bytes": 1 << 20,
         "max_half_open": 16,

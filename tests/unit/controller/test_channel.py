@@ -229,6 +229,49 @@ def test_a_silent_switch_is_dropped_and_an_answering_one_is_not(daemon: Any, con
     assert daemon.expect("ports", dpid=answering.dpid)["ports"] == [1, 2]
 
 
+def test_a_switch_that_sends_but_answers_nothing_is_dropped(daemon: Any, connect: Callable[..., Any], dpid: int):
+    chatty = connect(dpid=dpid)
+    daemon.expect("up", dpid=dpid)
+    chatty.answers = set()
+
+    while not chatty.over.wait(0.2):
+        chatty.send(chatty.packet_in(1, b"no answer, but a packet"))
+
+    assert "has not answered" in daemon.expect("down", dpid=dpid)["reason"]
+
+
+def test_a_peer_that_keeps_breaking_rules_has_to_wait_while_others_come_and_go(
+    daemon: Any, connect: Callable[..., Any], dpid: int
+):
+    before = daemon.counts().get("backed-off", 0)
+
+    while daemon.counts().get("backed-off", 0) == before:
+        bad = connect(dpid=dpid, without=EVERYTHING, address="127.200.0.1")
+        bad.send(HELLO_THAT_NEVER_ENDS)
+        assert bad.is_closed_by_controller()
+
+    connect(dpid=dpid)
+    daemon.expect("up", dpid=dpid)
+
+
+def test_a_switch_that_keeps_breaking_rules_does_not_keep_out_another_at_its_address(
+    daemon: Any, connect: Callable[..., Any], dpid: int
+):
+    good, home = next(DPIDS), "127.200.0.2"
+    connect(dpid=good, address=home)
+    daemon.expect("up", dpid=good)
+    before = daemon.counts().get("backed-off", 0)
+
+    while daemon.counts().get("backed-off", 0) == before:
+        bad = connect(dpid=dpid, address=home)
+        bad.send(bad.message(bad.FLOW_MOD, bytes(48)))
+        assert bad.is_closed_by_controller()
+
+    other = next(DPIDS)
+    connect(dpid=other, address=home)
+    daemon.expect("up", dpid=other)
+
+
 def test_a_switch_that_stops_reading_is_disconnected_while_the_others_go_on(
     daemon: Any, connect: Callable[..., Any], dpid: int
 ):
