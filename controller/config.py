@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -13,6 +14,7 @@ from pydantic import (
     ConfigDict,
     Field,
     PlainSerializer,
+    PlainValidator,
     ValidationError,
     WithJsonSchema,
     field_validator,
@@ -26,6 +28,9 @@ from topologies.located import explain, first_error, read_document, validate
 DEFAULT_OPENFLOW = Endpoint("127.0.0.1", 6653)
 DEFAULT_API = Endpoint("127.0.0.1", 8080)
 SYSTEM_STATE_DIR = Path("/var/lib/heddle")
+_PATHS = ("state_dir", "fabric", "openflow_tls.certificate", "openflow_tls.key", "openflow_tls.authority")
+_DPID = re.compile("[0-9a-fA-F]{16}")
+_FINGERPRINT = re.compile("[0-9a-f]{64}")
 
 
 def default_state_dir() -> Path:
@@ -55,6 +60,94 @@ _ListenAddress = Annotated[
 ]
 
 
+def _dpid(value: object) -> int:
+    # Without quotes, YAML reads 0000000000000010 as the octal number 8.
+    if not isinstance(value, str) or not _DPID.fullmatch(value) or int(value, 16) == 0:
+        raise ValueError(f"{value!r} is no dpid; write it as 16 hexadecimal digits in quotes, not all 0")
+    return int(value, 16)
+
+
+def _allowed(value: object) -> Literal["declared"] | frozenset[int] | None:
+    if value is None or value == "declared":
+        return value
+    if not isinstance(value, list | tuple):
+        raise ValueError("write 'declared', or a list of dpids, as in ['0000000000000001']")
+    return frozenset(map(_dpid, value))
+
+
+def _allowed_as_written(allowed: Literal["declared"] | frozenset[int] | None) -> str | list[str] | None:
+    return [f"{dpid:016x}" for dpid in sorted(allowed)] if isinstance(allowed, frozenset) else allowed
+
+
+def _certificates(value: object) -> dict[int, frozenset[str]]:
+    if not isinstance(value, dict):
+        raise ValueError("write a fingerprint for each dpid, as in {'0000000000000001': '5f:a2:…'}")
+    return {_dpid(dpid): _fingerprints(dpid, given) for dpid, given in value.items()}
+
+
+def _fingerprints(dpid: str, given: object) -> frozenset[str]:
+    texts = given if isinstance(given, list | tuple) else [given]
+    found = frozenset(text.replace(":", "").lower() if isinstance(text, str) else "" for text in texts)
+    if not found or not all(map(_FINGERPRINT.fullmatch, found)):
+        raise ValueError(
+            f"{given!r} of {dpid} is no fingerprint; write the 64 hexadecimal digits in quotes that "
+            "'openssl x509 -noout -fingerprint -sha256 -in FILE' prints, with or without colons"
+        )
+    return found
+
+
+def _certificates_as_written(pins: Mapping[int, frozenset[str]]) -> dict[str, list[str]]:
+    return {f"{dpid:016x}": sorted(fingerprints) for dpid, fingerprints in sorted(pins.items())}
+
+
+_DPID_SCHEMA = {"type": "string", "pattern": f"^{_DPID.pattern}$"}
+_FINGERPRINT_SCHEMA = {"type": "string", "pattern": "^([0-9a-fA-F]{2}:?){31}[0-9a-fA-F]{2}$"}
+_Allowed = Annotated[
+    Literal["declared"] | frozenset[int] | None,
+    PlainValidator(_allowed),
+    PlainSerializer(_allowed_as_written),
+    WithJsonSchema(
+        {"anyOf": [{"const": "declared"}, {"type": "array", "items": _DPID_SCHEMA}, {"type": "null"}]},
+    ),
+]
+_Certificates = Annotated[
+    Mapping[int, frozenset[str]],
+    PlainValidator(_certificates),
+    PlainSerializer(_certificates_as_written),
+    WithJsonSchema(
+        {
+            "type": "object",
+            "propertyNames": _DPID_SCHEMA,
+            "additionalProperties": {"anyOf": [_FINGERPRINT_SCHEMA, {"type": "array", "items": _FINGERPRINT_SCHEMA}]},
+        }
+    ),
+]
+
+
+class TlsConfig(BaseModel):
+    """TLS to switches: both sides show certificates."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    certificate: Path
+    """Our certificate in PEM, with the authorities between it and the one that switches trust."""
+    key: Path
+    """The certificate's private key in PEM, without a passphrase."""
+    authority: Path
+    """Certificates in PEM of the authorities that sign the switches' certificates; no other switch connects."""
+
+
+class SwitchesConfig(BaseModel):
+    """Which switches may connect."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    allowed: _Allowed = None
+    """Dpids that may connect: a list, or 'declared' for those of the fabric file; by default all may."""
+    certificates: _Certificates = Field(default_factory=dict)
+    """By dpid, SHA-256 fingerprints of the certificates that it may come with; others come with any."""
+
+
 class RoutingConfig(BaseModel):
     """How traffic is routed."""
 
@@ -79,6 +172,9 @@ class Config(BaseModel):
     """Directory of the database and the secret; by default /var/lib/heddle for root, else under $XDG_STATE_HOME."""
     fabric: Path | None = None
     """Fabric file with declared names, capacities and delays; without one the fabric is what is discovered."""
+    openflow_tls: TlsConfig | None = None
+    """TLS to switches; without it they connect in the clear."""
+    switches: SwitchesConfig = SwitchesConfig()
     routing: RoutingConfig = RoutingConfig()
     objective: Objective = Objective.MIN_DELAY
     """What plans are best at, once every pair has the largest common share of line rate that fits."""
@@ -105,25 +201,37 @@ def load_config(path: Path | None = None, flags: Mapping[str, str | None] | None
     Raises
     ------
     InputError
-        The file is missing or is no YAML, or a key or a value is not one of those above.
+        The file is missing or is no YAML, a key or a value is not one of those above, or one needs another.
     """
     content: dict[str, Any] = {}
     if path is not None:
         document = read_document(path)
         validate(Config, document)
         content = dict(document.content)
-        for key in ("state_dir", "fabric"):
-            if content.get(key) is not None:
-                content[key] = path.absolute().parent / content[key]
+        for key in _PATHS:
+            section, _, name = key.rpartition(".")
+            inside = content.get(section) if section else content
+            if inside and inside.get(name) is not None:
+                _set(content, key, path.absolute().parent / inside[name])
     for key, value in (flags or {}).items():
-        if value is None:
-            continue
-        section, dot, name = key.rpartition(".")
-        if dot:
-            content[section] = {**content.get(section, {}), name: value}
-        else:
-            content[name] = Path(value).absolute() if name in ("state_dir", "fabric") else value
+        if value is not None:
+            _set(content, key, Path(value).absolute() if key in _PATHS else value)
     try:
-        return Config.model_validate(content)
+        config = Config.model_validate(content)
     except ValidationError as error:
         raise InputError(explain(first_error(error), Config)) from None
+    # Only here: the flags may bring what the file lacks.
+    if config.switches.allowed == "declared" and config.fabric is None:
+        raise InputError("switches.allowed is 'declared', but no fabric is; name its file under 'fabric'")
+    if config.switches.certificates and config.openflow_tls is None:
+        raise InputError("switches.certificates needs TLS, for no certificate is shown without; set openflow_tls")
+    return config
+
+
+def _set(content: dict[str, Any], key: str, value: Any) -> None:
+    """Set a value by its dotted key, in a copy of its section."""
+    section, dot, name = key.rpartition(".")
+    if dot:
+        content[section] = {**(content.get(section) or {}), name: value}
+    else:
+        content[name] = value

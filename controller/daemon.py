@@ -30,7 +30,7 @@ def run_daemon(config: Config, listening: Listening | None = None) -> int:
     Raises
     ------
     InputError
-        The fabric file is wrong.
+        The fabric file is wrong, or a file for TLS.
     HeddleError
         An address is in use, or the state directory cannot be used.
     """

@@ -115,6 +115,19 @@ def run(
     fabric: Annotated[
         Path | None, typer.Option(metavar="FILE", envvar="HEDDLE_FABRIC", help="Declared fabric: names, capacities.")
     ] = None,
+    tls_certificate: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", envvar="HEDDLE_TLS_CERTIFICATE", help="TLS to switches: our certificate (PEM)."),
+    ] = None,
+    tls_key: Annotated[
+        Path | None, typer.Option(metavar="FILE", envvar="HEDDLE_TLS_KEY", help="Its private key (PEM).")
+    ] = None,
+    tls_authority: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", envvar="HEDDLE_TLS_AUTHORITY", help="Authority that signs the switches' certificates (PEM)."
+        ),
+    ] = None,
     routing: Annotated[
         Literal["ecmp", "shortest"] | None,
         typer.Option(envvar="HEDDLE_ROUTING", help="Routing of traffic that no plan covers (default ecmp)"),
@@ -135,11 +148,18 @@ def run(
     flags = {
         "openflow": openflow,
         "api": api,
-        "state_dir": str(state) if state is not None else None,
-        "fabric": str(fabric) if fabric is not None else None,
+        "state_dir": _text(state),
+        "fabric": _text(fabric),
+        "openflow_tls.certificate": _text(tls_certificate),
+        "openflow_tls.key": _text(tls_key),
+        "openflow_tls.authority": _text(tls_authority),
         "routing.default": routing,
     }
     return run_daemon_with(config, flags, log_level, as_json=as_json)
+
+
+def _text(path: Path | None) -> str | None:
+    return str(path) if path is not None else None
 
 
 @app.command()

@@ -21,9 +21,10 @@ from topologies.files import write_fabric
 
 READY_S = 60.0
 _STOP_S = 15.0
-_FOR_OTHER_DAEMONS = frozenset(
-    {"HEDDLE_CONFIG", "HEDDLE_OPENFLOW", "HEDDLE_API", "HEDDLE_STATE", "HEDDLE_FABRIC", "HEDDLE_ROUTING"}
-)
+_FOR_OTHER_DAEMONS = frozenset({
+    "HEDDLE_CONFIG", "HEDDLE_OPENFLOW", "HEDDLE_API", "HEDDLE_STATE", "HEDDLE_FABRIC", "HEDDLE_ROUTING",
+    "HEDDLE_TLS_CERTIFICATE", "HEDDLE_TLS_KEY", "HEDDLE_TLS_AUTHORITY",
+})  # fmt: skip
 
 
 def free_address() -> tuple[str, int]:

@@ -1,12 +1,17 @@
 import json
+import re
 from pathlib import Path
 
 import pytest
 
-from controller.config import Config, default_state_dir, load_config
+from controller.config import Config, TlsConfig, default_state_dir, load_config
 from controller.endpoint import Endpoint
 from solver.routing import Objective
 from topologies.errors import InputError
+
+DIGITS = "0123456789abcdef" * 4
+COLONS = ":".join(re.findall("..", DIGITS)).upper()
+TLS = "openflow_tls: {certificate: c.pem, key: k.pem, authority: a.pem}\n"
 
 
 @pytest.fixture
@@ -34,6 +39,9 @@ def test_without_a_file_everything_has_a_default():
     assert config.routing.default == "ecmp"
     assert config.routing.max_utilisation == 0.95
     assert config.objective is Objective.MIN_DELAY
+    assert config.openflow_tls is None
+    assert config.switches.allowed is None
+    assert config.switches.certificates == {}
 
 
 def test_an_empty_file_is_a_valid_one(written):
@@ -48,6 +56,8 @@ def test_every_key_is_read(written, tmp_path):
         "fabric: fabrics/lab.json\n"
         "routing: {default: shortest, max_utilisation: 0.5}\n"
         "objective: min-delay\n"
+        "openflow_tls: {certificate: cert.pem, key: keys/key.pem, authority: /etc/ca.pem}\n"
+        f"switches: {{allowed: declared, certificates: {{'0000000000000010': '{COLONS}'}}}}\n"
     )
 
     config = load_config(path)
@@ -58,6 +68,11 @@ def test_every_key_is_read(written, tmp_path):
     assert config.fabric == tmp_path / "fabrics" / "lab.json"
     assert config.routing.default == "shortest"
     assert config.routing.max_utilisation == 0.5
+    assert config.openflow_tls == TlsConfig(
+        certificate=tmp_path / "cert.pem", key=tmp_path / "keys" / "key.pem", authority=Path("/etc/ca.pem")
+    )
+    assert config.switches.allowed == "declared"
+    assert config.switches.certificates == {16: {DIGITS}}
 
 
 def test_a_flag_wins_over_the_file_and_leaves_its_neighbours(written):
@@ -76,7 +91,7 @@ def test_an_unknown_key_is_named_with_file_line_nearest_and_known_keys(written):
     message = refusal(path)
 
     assert message.startswith(f"{path}, line 2: unknown key 'openflw' (did you mean 'openflow'?)")
-    assert message.endswith("known keys: api, fabric, objective, openflow, routing, state_dir")
+    assert message.endswith("known keys: api, fabric, objective, openflow, openflow_tls, routing, state_dir, switches")
 
 
 def test_an_unknown_key_inside_a_section_is_named_with_its_section(written):
@@ -99,6 +114,20 @@ def test_an_unknown_key_inside_a_section_is_named_with_its_section(written):
         ("openflow: example.org:6653\n", "'example.org' in 'example.org:6653' is no IP address"),
         ("openflow: fe80::1:6653\n", "'fe80::1:6653' mixes address and port"),
         ("objective: fastest\n", "line 1: objective: input should be"),
+        ("openflow_tls: {key: k.pem, authority: a.pem}\n", "line 1: key 'openflow_tls.certificate' is missing"),
+        ("openflow_tls: {certificat: c.pem}\n", "unknown key 'openflow_tls.certificat' (did you mean 'certificate'?)"),
+        ("switches: {allow: declared}\n", "unknown key 'switches.allow' (did you mean 'allowed'?)"),
+        ("switches: {allowed: all}\n", "line 1: switches.allowed: write 'declared', or a list of dpids"),
+        (
+            "switches: {allowed: [0000000000000010]}\n",
+            "switches.allowed: 8 is no dpid; write it as 16 hexadecimal digits",
+        ),
+        ("switches: {allowed: ['1']}\n", "switches.allowed: '1' is no dpid"),
+        ("switches: {allowed: ['0000000000000000']}\n", "'0000000000000000' is no dpid"),
+        ("switches: {certificates: {1: ab}}\n", "line 1: switches.certificates: 1 is no dpid"),
+        ("switches: {certificates: {'0000000000000001': ab}}\n", "'ab' of 0000000000000001 is no fingerprint"),
+        ("switches: {certificates: {'0000000000000001': []}}\n", "[] of 0000000000000001 is no fingerprint"),
+        ("switches: {certificates: ['0000000000000001']}\n", "write a fingerprint for each dpid"),
         ("api: 127.0.0.1:1\napi: 127.0.0.1:2\n", "line 2: key 'api' is here twice"),
         ("routing: {default: ecmp\n", "no YAML"),
         ("- api\n", "holds a list"),
@@ -131,6 +160,36 @@ def test_a_wrong_flag_is_refused_without_naming_a_file(written):
     assert refusal(written(""), {"api": "10.0.0.1:80"}).startswith("api: the API has no log-in yet")
 
 
+def test_declared_switches_need_a_fabric_which_a_flag_may_bring(written):
+    path = written("switches: {allowed: declared}\n")
+
+    assert refusal(path) == "switches.allowed is 'declared', but no fabric is; name its file under 'fabric'"
+    assert load_config(path, {"fabric": "f.json"}).switches.allowed == "declared"
+
+
+def test_certificates_of_switches_need_tls_which_flags_may_bring(written):
+    path = written(f"switches: {{certificates: {{'0000000000000001': {DIGITS}}}}}\n")
+    flags = {"openflow_tls.certificate": "c.pem", "openflow_tls.key": "k.pem", "openflow_tls.authority": "a.pem"}
+
+    assert refusal(path).startswith("switches.certificates needs TLS")
+    assert load_config(path, flags).openflow_tls.key == Path.cwd() / "k.pem"
+
+
+def test_a_flag_replaces_one_file_for_tls_and_leaves_the_others(written, tmp_path):
+    config = load_config(written(TLS), {"openflow_tls.key": "mine.pem"})
+
+    assert config.openflow_tls.key == Path.cwd() / "mine.pem"
+    assert config.openflow_tls.certificate == tmp_path / "c.pem"
+
+
+def test_a_dpid_may_come_with_the_old_certificate_and_the_new_one(written):
+    other = DIGITS[::-1]
+
+    config = load_config(written(TLS + f"switches: {{certificates: {{'00000000000000AB': [{DIGITS}, '{other}']}}}}\n"))
+
+    assert config.switches.certificates == {0xAB: {DIGITS, other}}
+
+
 def test_a_configuration_cannot_be_changed():
     with pytest.raises(ValueError, match="frozen"):
         load_config().objective = Objective.MIN_DELAY
@@ -154,10 +213,17 @@ def test_state_of_root_goes_to_the_system(monkeypatch):
 
 
 def test_a_configuration_prints_as_a_file_holds_it():
-    printed = json.loads(load_config(None, {"openflow": "[::1]:1"}).model_dump_json())
+    config = Config(
+        openflow="[::1]:1",
+        openflow_tls={"certificate": "c.pem", "key": "k.pem", "authority": "a.pem"},
+        switches={"allowed": ["00000000000000ab"], "certificates": {"00000000000000ab": COLONS}},
+    )
+
+    printed = json.loads(config.model_dump_json())
 
     assert printed["openflow"] == "[::1]:1"
-    assert Config.model_validate(printed).openflow == Endpoint("::1", 1)
+    assert printed["switches"] == {"allowed": ["00000000000000ab"], "certificates": {"00000000000000ab": [DIGITS]}}
+    assert Config.model_validate(printed) == config
 
 
 @pytest.mark.parametrize("text", ["127.0.0.1:6653", "[::1]:6653", "10.1.2.3:0"])
