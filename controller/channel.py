@@ -18,7 +18,9 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import resource
 import socket
+import sys
 from collections import Counter
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
@@ -48,6 +50,8 @@ log = logging.getLogger(__name__)
 
 _BACKLOG = 256
 _RETRY_S = 0.1
+_OTHER_DESCRIPTORS = 256
+"""Files and sockets that the rest of the daemon needs."""
 _WATCH_S = 0.25
 _TURN_S = 0.002
 """How long packets are handed on before other tasks get a turn."""
@@ -108,6 +112,7 @@ class ChannelServer:
         trust: SwitchTrust | None = None,
     ) -> None:
         self._limits = limits if limits is not None else ChannelLimits()
+        self._max_connections = min(self._limits.max_connections, _descriptors() - _OTHER_DESCRIPTORS)
         self._observer = observer or _log
         self._tls = tls
         self._trust = trust or SwitchTrust()
@@ -178,7 +183,7 @@ class ChannelServer:
 
     def _refused(self, host: str) -> str | None:
         """Why nobody at this address may connect now; None where they may."""
-        if len(self._switches) + len(self._half_open) >= self._limits.max_connections:
+        if len(self._switches) + len(self._half_open) >= self._max_connections:
             return "too-many"
         # Where switches share an address, one that breaks rules must not keep the others out.
         waits = self._backoff.remaining_s(host, framework.now_s()) > 0
@@ -303,6 +308,14 @@ class ChannelServer:
     def count(self, kind: str) -> None:
         """Count what happened to a connection."""
         self.counts[kind] += 1
+
+
+def _descriptors() -> int:
+    """How many descriptors this process may have, after asking for as many as the system allows."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return hard if hard != resource.RLIM_INFINITY else sys.maxsize
 
 
 def _log(kind: str, sentence: str, _peer: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -85,7 +86,7 @@ class Client:
     Parameters
     ----------
     url : str
-        Where the daemon's API is, with or without ``http://``.
+        Where the daemon's API is, with or without ``http://``: a loopback address.
     timeout_s : float
         For each request.
     """
@@ -98,6 +99,11 @@ class Client:
             raise InputError(f"{url!r} is no URL ({error}); write http://ADDRESS:PORT") from None
         if parsed.scheme not in ("http", "https") or not parsed.host:
             raise InputError(f"{url!r} is no URL of an API; write http://ADDRESS:PORT")
+        if not _is_loopback(parsed.host):
+            raise InputError(
+                f"{url!r} is another machine's, and the API has no log-in yet, so it answers on loopback addresses only; "
+                "ask on the daemon's own machine"
+            )
         # The environment's proxies are not for loopback.
         self._http = httpx.Client(base_url=parsed, timeout=timeout_s, trust_env=False)
 
@@ -284,3 +290,12 @@ class Client:
 
 def _job_path(name: str) -> str:
     return f"/api/v1/jobs/{quote(name, safe='')}"
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -233,3 +233,11 @@ def test_the_environments_proxies_are_not_asked(service, client, monkeypatch):
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
     with Client(client.url) as fresh:
         assert fresh.health()
+
+
+@pytest.mark.parametrize(
+    "url", ["http://192.0.2.1:8080", "192.0.2.1:8080", "http://example.invalid:80", "[2001:db8::1]:80"]
+)
+def test_another_machine_is_never_asked(url: str):
+    with pytest.raises(InputError, match="loopback addresses only"):
+        Client(url)
