@@ -1,0 +1,1 @@
+"""Measures what the OpenFlow channel promises, with fake switches; see `benchmarks.channel.__main__`."""
