@@ -7,36 +7,36 @@ from collections import Counter
 from collections.abc import Iterator
 
 from benchmarks.attacks.figures import Figure, at_least, at_most, told
-from benchmarks.attacks.stage import Stage, seconds_until, stage
+from benchmarks.attacks.stage import SPARE, Stage, seconds_until, stage
 from benchmarks.attacks.watch import Watch, pings
 from workloads.headers import ARP_REPLY, ARP_REQUEST, Arp, write_arp
 
 IPV4 = 0x0800
-CLIENT, VICTIM, THIEF, SPARE = "h1", "h4", "h2", "h3"
+CLIENT, VICTIM, THIEF = "h2", "h6", "h3"
 BROADCAST, NOBODY = "ff:ff:ff:ff:ff:ff", "00:00:00:00:00:00"
 MOVED_LIMIT_S = 5.0
 _ROUND_S = 0.05
 
 
 def row(framework: str) -> Iterator[Figure]:
-    """Declared or not; then moves of two kinds."""
+    """Declared or not; then hosts that move, and hosts whose place others take."""
     for declared in (True, False):
-        where = "declared" if declared else "undeclared"
-        with stage(framework, declared=declared) as made:
+        name = f"arp-takeover ({'declared' if declared else 'undeclared'})"
+        for link_down in (False, True):
+            with stage(framework, declared=declared) as made:
+                made.acquaint(CLIENT, VICTIM, THIEF)
+                if not link_down:
+                    yield from attack(made, name)
+                yield move(made, name, SPARE, link_down=link_down)
+    for taker, keeps_mac in ((THIEF, True), (THIEF, False), (SPARE, False)):
+        with stage(framework, declared=False) as made:
             made.acquaint(CLIENT, VICTIM, THIEF)
-            yield from attack(made, f"arp-takeover ({where})")
-            yield from move(made, f"arp-takeover ({where})", link_down=False)
-        with stage(framework, declared=declared) as made:
-            made.acquaint(CLIENT, VICTIM, THIEF)
-            yield from move(made, f"arp-takeover ({where})", link_down=True)
-    with stage(framework, declared=False) as made:
-        made.acquaint(CLIENT, VICTIM)
-        yield from replacement(made, "arp-takeover (undeclared)")
+            yield move(made, "arp-takeover (undeclared)", taker, link_down=False, keeps_mac=keeps_mac)
 
 
 def attack(made: Stage, name: str, seconds: float = 10.0) -> Iterator[Figure]:
     """Claim, again and again, while the client pings the victim."""
-    victim, rounds = (made.mac(VICTIM), made.ip(VICTIM)), 0
+    victim, rounds = (made.ip(VICTIM), made.mac(VICTIM)), 0
     claims = claim_frames(made)
     with Watch(made) as watch, made.tap(THIEF, IPV4) as tap:
         with pings(made, (CLIENT, VICTIM)) as result:
@@ -47,9 +47,9 @@ def attack(made: Stage, name: str, seconds: float = 10.0) -> Iterator[Figure]:
                 time.sleep(_ROUND_S)
         time.sleep(0.2)
         events, counted = _alarms(watch.new_events()), _alarms(watch.counted())
-        stolen = sum(frame[30:34] == bytes(map(int, victim[1].split("."))) for _, frame in tap.frames)
-        believed = {(host.ip, host.mac, str(host.attached_to)) for host in made.client.hosts() if host.ip == victim[1]}
-    right = (*victim, f"{made.name('l2')}:1")
+        stolen = sum(frame[30:34] == bytes(map(int, victim[0].split("."))) for _, frame in tap.frames)
+        believed = {(host.ip, host.mac, str(host.attached_to)) for host in made.client.hosts() if host.ip == victim[0]}
+    right = (*victim, f"{made.name('l2')}:2")
     yield told(name, "claims sent", rounds * len(claims))
     yield at_most(name, "pings to the victim lost", result[1], 0, f"of {result[0]}")
     yield at_most(name, "packets that reached the thief", stolen, 0)
@@ -74,34 +74,30 @@ def claim_frames(made: Stage) -> list[bytes]:
     ]
 
 
-def move(made: Stage, name: str, *, link_down: bool) -> Iterator[Figure]:
-    """The victim's card turns up, MAC and address, at the port of a host that is gone; it speaks first."""
-    ip, device, old = made.ip(VICTIM), made.device(SPARE), made.device(VICTIM)
-    gone = f"ip link set {old} down" if link_down else f"ip addr flush dev {old}"
-    made.run_in(VICTIM, "sh", "-c", gone)
-    arrive = f"ip addr flush dev {device} && ip link set {device} address {made.mac(VICTIM)} && ip addr add {ip}/8 dev {device}"
-    made.run_in(SPARE, "sh", "-c", arrive)
-    yield _until_reached(made, name, f"moved after {'link down' if link_down else 'silence'}, s")
+def move(made: Stage, name: str, taker: str, *, link_down: bool, keeps_mac: bool = True) -> Figure:
+    """The victim goes silent, and its address turns up at another port, where it speaks first.
 
-
-def replacement(made: Stage, name: str) -> Iterator[Figure]:
-    """A spare takes over the address, with a MAC of its own, after the host that had it went silent."""
-    ip, device = made.ip(VICTIM), made.device(SPARE)
-    made.run_in(VICTIM, "ip", "addr", "flush", "dev", made.device(VICTIM))
-    made.run_in(SPARE, "sh", "-c", f"ip addr flush dev {device} && ip addr add {ip}/8 dev {device}")
-    yield _until_reached(made, name, "replaced by a spare, s")
-
-
-def _until_reached(made: Stage, name: str, what: str) -> Figure:
-    ip = made.ip(VICTIM)
+    Parameters
+    ----------
+    taker : str
+        Whose card has the address then, and no other any more.
+    keeps_mac : bool
+        Whether the MAC comes with it, as when a machine is carried elsewhere; else another machine serves in its place.
+    """
+    ip, device, old = made.ip(VICTIM), made.device(taker), made.device(VICTIM)
+    made.run_in(VICTIM, "sh", "-c", f"ip link set {old} down" if link_down else f"ip addr flush dev {old}")
+    mac = f"ip link set {device} address {made.mac(VICTIM)} && " if keeps_mac else ""
+    made.run_in(taker, "sh", "-c", f"ip addr flush dev {device} && {mac}ip addr add {ip}/8 dev {device}")
     # It asks once a second, as any host does that wants to talk.
-    speaking = made.cluster.start_in(SPARE, "ping", "-n", "-q", "-i", "0.2", made.ip(CLIENT), stdout=-3)
+    speaking = made.cluster.start_in(taker, "ping", "-n", "-q", "-i", "0.2", made.ip(CLIENT), stdout=-3)
     try:
         took_s = seconds_until(lambda: made.reaches(CLIENT, ip, 0.2), 30.0)
     finally:
         speaking.terminate()
         speaking.wait()
-    return at_most(name, what, took_s, MOVED_LIMIT_S)
+    how = "link down" if link_down else "silence"
+    where = "a spare's port" if taker == SPARE else "a known host's port"
+    return at_most(name, f"{'moved' if keeps_mac else 'replaced'} to {where} after {how}, s", took_s, MOVED_LIMIT_S)
 
 
 def _alarms(counts: Counter[str]) -> Counter[str]:

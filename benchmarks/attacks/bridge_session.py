@@ -1,4 +1,4 @@
-"""Everything that an Open vSwitch bridge can be made to say: rules of others on it, and a client that asks for all of it."""
+"""Everything that an Open vSwitch bridge can be made to say: others' rules on it, and a client that asks for all."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ def converse(made: Stage) -> Said:
                 ("add-port", BRIDGE, f"oth{port}"),
                 ("set", "Interface", f"oth{port}", "type=internal", f"ofport_request={port}"))),
             ("add-port", BRIDGE, "othvx"),
-            ("set", "Interface", "othvx", "type=vxlan", "options:remote_ip=flow", "options:key=flow", "ofport_request=9"),
+            ("set", "Interface", "othvx", "type=vxlan", "options:remote_ip=flow", "options:key=flow"),
             ("--id=@q0", "create", "Queue", "other-config:min-rate=1000000"),
             ("--id=@q1", "create", "Queue", "other-config:max-rate=5000000"),
             ("--id=@qos", "create", "QoS", "type=linux-htb", "other-config:max-rate=100000000", "queues:0=@q0",
@@ -205,8 +205,8 @@ def _ask_everything(client: _Client) -> list[bytes]:
     every_flow = struct.pack("!B3xII4xQQHH4x", 0xFF, _ANY, _ANY, 0, 0, 1, 4)
     bodies: dict[int, bytes] = {
         0: b"", 1: every_flow, 2: every_flow, 3: b"", 4: struct.pack("!I4x", _ANY), 5: struct.pack("!II", _ANY, _ANY),
-        6: struct.pack("!I4x", 0xFFFF_FFFC), 7: b"", 8: b"", 9: struct.pack("!I4x", _ANY), 10: struct.pack("!I4x", _ANY),
-        11: b"", 12: b"", 13: b"", 0xFFFF: struct.pack("!II", 0x2320, 2),
+        6: struct.pack("!I4x", 0xFFFF_FFFC), 7: b"", 8: b"", 9: struct.pack("!I4x", _ANY),
+        10: struct.pack("!I4x", _ANY), 11: b"", 12: b"", 13: b"", 0xFFFF: struct.pack("!II", 0x2320, 2),
     }  # fmt: skip
     frames = _frames()
     for frame in frames:

@@ -12,9 +12,9 @@ from benchmarks.attacks.watch import Watch, pings
 
 LLDP = 0x88CC
 LLDP_DESTINATION = bytes.fromhex("0180c200000e")
-ATTACKER, FAR = "h1", "h4"
+ATTACKER, FAR = "h1", "h5"
 """At different leaves."""
-BYSTANDERS = (("h2", "h5"),)
+BYSTANDERS = (("h2", "h6"),)
 RELAY_S = 30.0
 STALE_S = 1.5
 

@@ -26,10 +26,15 @@ class Figure:
     ok: bool = True
     note: str = ""
 
+    @property
+    def depends_on_speed(self) -> bool:
+        """Whether a slow machine alone can miss the limit."""
+        return self.name.endswith(", s") or self.name.startswith("CPU")
+
     def __str__(self) -> str:
         limit = "" if self.limit is None else f"limit {self.limit:g}"
         verdict = "" if self.limit is None else ("ok" if self.ok else "MISSED")
-        return f"{self.row:32} {self.name:38} {self.value:>10.4g}  {limit:12} {verdict:7} {self.note}".rstrip()
+        return f"{self.row:40} {self.name:52} {self.value:>10.4g}  {limit:12} {verdict:7} {self.note}".rstrip()
 
 
 def at_most(row: str, name: str, value: float, limit: float, note: str = "") -> Figure:

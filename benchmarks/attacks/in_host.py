@@ -1,8 +1,8 @@
 """Runs inside an emulated host: frames in and out of its card as lines of hex, and floods of ARP.
 
-``tap DEVICE ETHERTYPE``: every frame of that type that comes in is a line ``<monotonic ns> <hex>`` on standard output; every
-line of hex on standard input is sent. ``flood DEVICE COUNT PER_SECOND SECONDS``: ARP requests, each with another sender
-and for another target, until all were sent and the time is over. It needs nothing but the standard library.
+``tap DEVICE ETHERTYPE``: every frame of that type that comes in is a line ``<monotonic ns> <hex>`` on standard output;
+every line of hex on standard input is sent. ``flood DEVICE COUNT PER_SECOND SECONDS``: ARP requests, each with another
+sender and for another target, until all were sent and the time is over. It needs nothing but the standard library.
 """
 
 from __future__ import annotations

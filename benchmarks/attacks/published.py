@@ -24,7 +24,7 @@ _TAKEN_S = 0.05
 def row(framework: str) -> Iterator[Figure]:
     """All inputs, and every length of a sample of each kind of message broken in every way."""
     with stage(framework, declared=True) as made:
-        made.acquaint("h1", "h4", "h2", "h5")
+        made.acquaint("h2", "h6", "h3")
         yield from attack(made, [*published(), *invented()], [*frames()])
 
 
@@ -65,7 +65,7 @@ def attack(
         with pings(made, *PAIRS) as result:
             for number, (_, data) in enumerate(messages):
                 unfinished += throw(made, number, data)
-            with made.tap("h1", 0x88B5) as tap:
+            with made.tap("h4", 0x88B5) as tap:
                 tap.send(*(frame.ljust(60, b"\0") for _, frame in hosts_frames))
                 time.sleep(1.0)
         counted = watch.counted()

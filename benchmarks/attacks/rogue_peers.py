@@ -15,21 +15,21 @@ from benchmarks.attacks.stage import Stage, seconds_until, stage
 from benchmarks.attacks.watch import Watch, load, pings
 
 SOURCE = "127.0.9.9"
-PAIRS = (("h1", "h4"), ("h2", "h5"))
+PAIRS = (("h2", "h6"), ("h3", "h6"))
 _GIVEN_BACK_S = 10.0
 
 
 def duplicate_row(framework: str) -> Iterator[Figure]:
     """A connected switch's dpid from elsewhere."""
     with stage(framework, declared=True) as made:
-        made.acquaint("h1", "h4", "h2", "h5")
+        made.acquaint("h2", "h6", "h3")
         yield from duplicate(made)
 
 
 def storm_row(framework: str) -> Iterator[Figure]:
     """Silent, slow and hasty peers."""
     with stage(framework, declared=True) as made:
-        made.acquaint("h1", "h4", "h2", "h5")
+        made.acquaint("h2", "h6", "h3")
         yield from storm(made)
 
 

@@ -22,10 +22,12 @@ from topologies.fabric import Fabric, Link, LinkId, Node, NodeKind
 
 PATIENCE_S = 60.0
 CAPACITY_BPS = 100e6
+SPARE = "h7"
+"""A host that no declaration knows."""
 _POLL_S = 0.02
 
 
-def leaf_spine(leaves: int = 2, spines: int = 2, hosts_per_leaf: int = 3) -> Fabric:
+def leaf_spine(leaves: int = 2, spines: int = 2, hosts_per_leaf: int = 4) -> Fabric:
     """Every leaf on every spine; hosts ``h1``, … in leaf order on the first ports of leaves ``l1``, …"""
     nodes = [Node(f"s{n}", NodeKind.SWITCH, tier=2, dpid=0x20000 + n) for n in range(1, spines + 1)]
     cables: list[tuple[str, int, str, int]] = []
@@ -46,6 +48,12 @@ def leaf_spine(leaves: int = 2, spines: int = 2, hosts_per_leaf: int = 3) -> Fab
         cables += [(f"l{leaf}", hosts_per_leaf + spine, f"s{spine}", leaf) for spine in range(1, spines + 1)]
     both = [end for cable in cables for end in (cable, (*cable[2:], *cable[:2]))]
     return Fabric(tuple(nodes), tuple(Link(*ends, capacity_bps=CAPACITY_BPS, delay_s=1e-5) for ends in both))
+
+
+def without(fabric: Fabric, host: str) -> Fabric:
+    """The same fabric, less one host."""
+    links = (link for link in fabric.links if host not in (link.source, link.target))
+    return Fabric(tuple(node for node in fabric.nodes if node.id != host), tuple(links))
 
 
 class Tap:
@@ -192,7 +200,7 @@ def stage(
         tempfile.TemporaryDirectory() as directory,
     ):
         environment = cluster.run.environment | {"HEDDLE_FRAMEWORK": framework}
-        given = fabric if declared else None
+        given = without(fabric, SPARE) if declared else None
         with Daemon(Path(directory), given, openflow, environment=environment) as daemon:
             daemon.wait_ready()
             made = Stage(fabric, cluster, daemon, openflow, declared)

@@ -27,8 +27,8 @@ _ROOT = Path(judge.__file__).parents[2]
 def row(framework: str) -> Iterator[Figure]:
     """A session with the daemon, and a client that asks one bridge for everything."""
     with Recorder() as recorder, stage(framework, declared=True, through=recorder.stand_before) as made:
-        made.acquaint("h1", "h4")
-        cable = LinkId("l1", 4)
+        made.acquaint("h2", "h6")
+        cable = LinkId("l1", 5)
         made.cluster.set_link(cable, up=False)
         wait_until(lambda: cable not in made.client.fabric().link_by_id, "the link is gone")
         made.cluster.set_link(cable, up=True)
