@@ -56,9 +56,8 @@ def compile_rules(
         edge = {port for port, _ in hosts[node.id]} | (edge_ports or {}).get(node.id, frozenset())
         edge -= fabric_ports[node.id]
         flows[node.id].update(guard_flows(edge, fabric_ports[node.id], hosts[node.id]))
-        rules[node.id] = SwitchRules(
-            frozenset(flows[node.id]), frozenset(tables.groups[node.id].values()), frozenset(guard_meters(edge))
-        )
+        meters = frozenset(guard_meters(edge, fabric_ports[node.id]))
+        rules[node.id] = SwitchRules(frozenset(flows[node.id]), frozenset(tables.groups[node.id].values()), meters)
     return rules
 
 

@@ -23,23 +23,29 @@ from dataplane.rules import (
 from topologies.fabric import Node
 
 LLDP_PPS = 1000
-EDGE_PORT_PPS = 100
-"""What an edge port may send to the controller or resolve by ARP, packets per second."""
+"""LLDP that all ports of which nothing is known yet may send to the controller together, packets per second."""
+PORT_PPS = 100
+"""What a port may send to the controller, or resolve by ARP, packets per second."""
 
 _KNOWN, _KIND, _REFUSED, _LLDP, _MISS = 200, 150, 110, 100, 0
 _TO_CONTROLLER: tuple[Action, ...] = (Output(PORT_CONTROLLER),)
 
 
-def edge_meter(port: int) -> int:
-    """Id of an edge port's meter."""
+def port_meter(port: int) -> int:
+    """Id of a port's own meter, so that a flood at one port starves no other one's probes."""
     return METER_ID_BASE + port
 
 
-def guard_meters(edge_ports: AbstractSet[int]) -> Iterator[Meter]:
-    """One meter for LLDP from other switches, one for each edge port."""
+def guard_meters(edge_ports: AbstractSet[int], fabric_ports: AbstractSet[int]) -> Iterator[Meter]:
+    """One meter for each edge and fabric port, and one for all other ports together."""
     yield Meter(METER_ID_BASE, LLDP_PPS, LLDP_PPS)
-    for port in edge_ports:
-        yield Meter(edge_meter(port), EDGE_PORT_PPS, EDGE_PORT_PPS)
+    for port in edge_ports | fabric_ports:
+        yield Meter(port_meter(port), PORT_PPS, PORT_PPS)
+
+
+def asking_rule(port: int) -> FlowRule:
+    """The rule by which ARP of hosts at an edge port comes up: with it, they can be asked who they are."""
+    return _rule(_KIND, Match(in_port=port, eth_type=ETH_TYPE_ARP), _TO_CONTROLLER, meter_id=port_meter(port))
 
 
 def guard_flows(
@@ -54,10 +60,10 @@ def guard_flows(
     """
     yield _rule(_LLDP, Match(eth_type=ETH_TYPE_LLDP), _TO_CONTROLLER, meter_id=METER_ID_BASE)
     yield _rule(_MISS, Match())
+    for port in edge_ports | fabric_ports:
+        yield _rule(_KNOWN, Match(in_port=port, eth_type=ETH_TYPE_LLDP), _TO_CONTROLLER, meter_id=port_meter(port))
     for port in edge_ports:
-        meter_id = edge_meter(port)
-        yield _rule(_KNOWN, Match(in_port=port, eth_type=ETH_TYPE_LLDP), _TO_CONTROLLER, meter_id=meter_id)
-        yield _rule(_KIND, Match(in_port=port, eth_type=ETH_TYPE_ARP), _TO_CONTROLLER, meter_id=meter_id)
+        yield asking_rule(port)
         # The same fate as everything else, but with a counter of its own: somebody forges labels.
         yield _rule(_KIND, Match(in_port=port, eth_type=ETH_TYPE_MPLS))
         yield _rule(_REFUSED, Match(in_port=port))
@@ -69,7 +75,7 @@ def guard_flows(
         address = Match(in_port=port, eth_type=ETH_TYPE_IPV4, eth_src=host.mac, ipv4_src=host.ip)
         yield _rule(_KNOWN, address, goto=Table.CLASSIFY)
         sender = Match(in_port=port, eth_type=ETH_TYPE_ARP, eth_src=host.mac, arp_spa=host.ip, arp_sha=host.mac)
-        yield _rule(_KNOWN, sender, goto=Table.DEFAULT, meter_id=edge_meter(port))
+        yield _rule(_KNOWN, sender, goto=Table.DEFAULT, meter_id=port_meter(port))
 
 
 def _rule(

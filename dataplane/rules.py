@@ -14,7 +14,7 @@ COOKIE_TAG = 0x4844
 GROUP_ID_BASE, GROUP_ID_END = 0x4800_0000, 0x4900_0000
 """Group ids from here to below the end are ours."""
 METER_ID_BASE, METER_ID_END = 0x4800, 0x1_4800
-"""Meter ids from here to below the end are ours (base: LLDP; base + port: one edge port)."""
+"""Meter ids from here to below the end are ours (base: LLDP of ports not known yet; base + port: one port)."""
 
 ETH_TYPE_IPV4 = 0x0800
 ETH_TYPE_ARP = 0x0806

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from dataplane.compiler import DefaultRouting, LabelledPath, compile_rules
 from dataplane.pipeline import Emission, Packet, arp_packet, ipv4_packet
-from dataplane.rules import ETH_TYPE_MPLS, GROUP_ID_BASE, PORT_CONTROLLER, Match, Table
+from dataplane.rules import ETH_TYPE_LLDP, ETH_TYPE_MPLS, GROUP_ID_BASE, PORT_CONTROLLER, Match, Table
 from dataplane.spread import BUCKETS, deal, select_group
 from dataplane.testing import assert_delivers, assert_planned, identity, labelled_paths, ways
 from dataplane.verifier import Network, verify
@@ -159,6 +159,14 @@ def test_every_packet_that_goes_to_the_controller_is_metered() -> None:
                 getattr(action, "port", None) == PORT_CONTROLLER for action in flow.actions
             ):
                 assert flow.meter_id is not None
+
+
+def test_lldp_of_every_port_with_a_cable_or_a_host_has_a_meter_of_its_own() -> None:
+    rules = compile_rules(K4, default=DefaultRouting.ECMP, edge_ports={"e0-0": frozenset({9})})["e0-0"]
+    meter_of = {flow.match.in_port: flow.meter_id for flow in rules.flows if flow.match.eth_type == ETH_TYPE_LLDP}
+    assert meter_of.keys() == {None, 1, 2, 3, 4, 9}
+    assert len(set(meter_of.values())) == 6
+    assert set(meter_of.values()) == {meter.id for meter in rules.meters}
 
 
 def test_the_same_input_gives_the_same_rules() -> None:
