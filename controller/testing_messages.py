@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from random import Random
 
 from controller import testing_bodies as bodies
+from controller.testing_nicira import foreign_flow
 from controller.testing_structures import EXPERIMENTER_CLASS, FOREIGN, ONF, LengthField, Writer, match
 
 _VERSION = 0x04
@@ -160,6 +161,7 @@ _PLAIN = {
 _MULTIPART = {
     "multipart-description": _Multipart(0, 16 + 1056, bodies.description, many=False),
     "multipart-flow": _Multipart(1, 16, bodies.flow),
+    "multipart-flow-nicira": _Multipart(1, 16, foreign_flow),
     "multipart-aggregate": _Multipart(2, 16 + 24, bodies.aggregate, many=False),
     "multipart-table": _Multipart(3, 16, bodies.table),
     "multipart-port": _Multipart(4, 16, bodies.port_counters),

@@ -1,8 +1,8 @@
 """A bare framework that reads hostile inputs: for each line of standard input, says how that ended.
 
 ``python victim.py ryu|os_ken`` takes lines ``message HEX`` and ``frame HEX`` and answers ``returned``, ``raised`` or
-``stuck``. Each input is read in a process of its own, which dies by itself after half a second of CPU, some hundred times
-what the longest legal message takes, or 512 MiB.
+``stuck``. Each input is read in a process of its own, which dies by itself after a quarter of a second of CPU, some
+hundred times what a legal message of that size takes, or 512 MiB.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import signal
 import sys
 import warnings
 
-CPU_S, MEMORY_BYTES = 0.5, 512 << 20
+CPU_S, MEMORY_BYTES = 0.25, 512 << 20
 RETURNED, RAISED, STUCK = 0, 1, 2
 
 
@@ -47,7 +47,9 @@ def outcome(framework: str, kind: str, data: bytes) -> str:
         signal.setitimer(signal.ITIMER_PROF, CPU_S)
         os._exit(read(framework, kind, data))
     _, status = os.waitpid(child, 0)
-    code = STUCK if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGPROF else os.waitstatus_to_exitcode(status)
+    code = (
+        STUCK if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGPROF else os.waitstatus_to_exitcode(status)
+    )
     return {RETURNED: "returned", RAISED: "raised", STUCK: "stuck"}.get(code, f"died of {code}")
 
 

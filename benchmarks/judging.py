@@ -1,0 +1,103 @@
+"""What becomes of bytes from outside, as in the daemon: of a switch's message, and of a frame in a packet-in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import StrEnum
+
+from controller import framework
+from controller.checking import check_message, check_packet_in
+from controller.framing import HEADER_BYTES, MessageType, Phase, Violation, check_header, check_hello, read_header
+from controller.lldp import Probe, read_probe, write_probe
+from workloads.headers import Unreadable, read_headers
+
+SECRET = bytes(range(32))
+"""Signs the probes that `Frames` knows."""
+
+_PHASES = {MessageType.HELLO: Phase.HELLO, MessageType.FEATURES_REPLY: Phase.FEATURES}
+_MOST_BYTES = 0xFFFF
+
+
+class Verdict(StrEnum):
+    """What became of an input; anything else than these is an exception, and a defect."""
+
+    READ = "read"
+    REFUSED = "refused"
+    INCOMPLETE = "incomplete"
+
+
+def taken(data: bytes) -> bytes | None:
+    """The message that the channel would give to the framework's parser, out of what a switch sent.
+
+    Returns
+    -------
+    bytes or None
+        None where it waits for more, or reads the message without the framework: a HELLO.
+
+    Raises
+    ------
+    Violation
+        The connection is closed for this.
+    """
+    if len(data) < HEADER_BYTES:
+        return None
+    header = read_header(data)
+    check_header(header, _PHASES.get(header.type, Phase.UP), _MOST_BYTES)
+    if header.length > len(data):
+        return None
+    message = data[: header.length]
+    if header.type == MessageType.HELLO:
+        check_hello(message)
+        return None
+    check_message(message)
+    if header.type == MessageType.PACKET_IN:
+        check_packet_in(message)
+    return message
+
+
+class Messages:
+    """Judges what a switch sends, the framework's parser included."""
+
+    def __init__(self) -> None:
+        self._switch = framework.Protocol13(framework.OFP_VERSION)
+
+    def judge(self, data: bytes) -> Verdict:
+        """Read it as the channel does; an exception that leaves this would have left the channel's checks."""
+        try:
+            message = taken(data)
+        except Violation:
+            return Verdict.REFUSED
+        if message is None:
+            hello = len(data) >= HEADER_BYTES and data[1] == MessageType.HELLO
+            return Verdict.READ if hello and read_header(data).length <= len(data) else Verdict.INCOMPLETE
+        framework.ofproto_parser.msg_parser(self._switch, *read_header(message), message)
+        return Verdict.READ
+
+
+class Forged(Exception):
+    """A probe was believed that was never signed."""
+
+
+class Frames:
+    """Judges frames, among them spoilt copies of probes that were signed."""
+
+    def __init__(self, probes: Iterable[Probe]) -> None:
+        self._probes = frozenset(probes)
+
+    def signed(self) -> list[bytes]:
+        """The frames of the probes."""
+        return [write_probe(probe, SECRET) for probe in sorted(self._probes, key=lambda probe: probe.nonce)]
+
+    def judge(self, frame: bytes) -> Verdict:
+        """Read its headers, and its probe if it is one.
+
+        Raises
+        ------
+        Forged
+            It was taken for a probe that nobody signed.
+        """
+        headers = read_headers(frame)
+        probe = read_probe(frame, SECRET)
+        if probe is not None and probe not in self._probes:
+            raise Forged(f"{probe} was never sent")
+        return Verdict.REFUSED if isinstance(headers, Unreadable) else Verdict.READ
