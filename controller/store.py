@@ -217,18 +217,20 @@ class Store:
         """The latest events, oldest first."""
         return tuple(Event(*row) for row in self._query("SELECT id, at_s, kind, message FROM events ORDER BY id"))
 
-    def add_event(self, event: Event) -> None:
-        """Keep an event and drop the oldest above `MAX_EVENTS`.
+    def add_event(self, *events: Event) -> None:
+        """Keep events, oldest first, in one transaction, and drop the oldest above `MAX_EVENTS`.
 
         A disk that takes no events must not stop what they tell of, so that is logged and not raised.
         """
-        row = (event.id, event.at_s, event.kind, event.message)
+        rows = ((event.id, event.at_s, event.kind, event.message) for event in events)
+        first_id, last_id = events[0].id, events[-1].id
         try:
             with self._changing() as database:
-                database.execute("INSERT OR REPLACE INTO events VALUES (?, ?, ?, ?)", row)
-                database.execute("DELETE FROM events WHERE id <= ?", (event.id - MAX_EVENTS,))
+                database.executemany("INSERT OR REPLACE INTO events VALUES (?, ?, ?, ?)", rows)
+                database.execute("DELETE FROM events WHERE id <= ?", (last_id - MAX_EVENTS,))
         except HeddleError as error:
-            log.warning("event %d is not recorded: %s", event.id, error)
+            missing = f"event {last_id} is" if first_id == last_id else f"events {first_id} to {last_id} are"
+            log.warning("%s not recorded: %s", missing, error)
 
     # ── the files ────────────────────────────────────────────────────────────────────────────────
 
