@@ -7,7 +7,7 @@ import time
 
 from benchmarks.channel import messages as of
 from benchmarks.channel.apart import Apart, Cue
-from benchmarks.channel.fleet import ASKING, TARGETS, FakeSwitch, Fleet, GoodSwitches
+from benchmarks.channel.fleet import ASKING, TARGETS, FakeSwitch, Fleet, GoodSwitches, first_of
 from benchmarks.channel.lines import Run
 from benchmarks.channel.subject import daemon_under_test
 
@@ -40,6 +40,7 @@ async def flood(cue: Cue, controller: tuple[str, int], seconds: float) -> dict[s
 
 
 async def _become_known(switch: FakeSwitch) -> None:
+    await first_of(switch.up, switch.over)
     ends_s = time.perf_counter() + _KNOWN_S
     while not switch.arp_s and time.perf_counter() < ends_s:
         switch.packet_in(TARGETS, of.arp_request(_HOST + 1, _HOST + 1))
@@ -67,19 +68,19 @@ async def measure(run: Run) -> None:
         await good.come()
         async with Apart(flood, subject.openflow, seconds) as flooder:
             await good.ask(_RATE_HZ, seconds)
-            echo_s, arp_s = await good.answers()
-            run.trips("ARP, quiet", arp_s, None)
-            run.trips("echo, quiet", echo_s, None)
+            answers = await good.answers()
+            run.arps("quiet", answers)
+            run.echoes("quiet", answers)
             for name in _frames():
                 flooder.cue()
                 await good.ask(_RATE_HZ, seconds)
-                echo_s, arp_s = await good.answers()
-                run.trips(f"ARP, beside a flood of {name}", arp_s, LIMIT_S)
-                run.trips(f"echo, beside a flood of {name}", echo_s, LIMIT_S)
+                answers = await good.answers()
+                run.arps(f"beside a flood of {name}", answers, LIMIT_S)
+                run.echoes(f"beside a flood of {name}", answers, LIMIT_S)
                 # The flood is over by now but for what the daemon has still to read of it.
                 await asyncio.sleep(1.0)
             for name, sent in (await flooder.result()).items():
                 run.told(f"flood of {name}", sent / seconds, "packets/s")
         run.at_most("good switches lost", good.lost(), "switches", 0)
-        reasons = [event.message for event in await subject.events() if event.kind == "switch-down"]
+        reasons = await subject.dropped()
         run.told("flooder dropped", len(reasons), "times", reasons[0] if reasons else "")

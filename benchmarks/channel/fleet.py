@@ -12,6 +12,7 @@ import struct
 import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from types import TracebackType
 
 import numpy as np
@@ -292,11 +293,37 @@ async def dial(
         raise
 
 
+async def first_of(*events: asyncio.Event, timeout_s: float = PATIENCE_S) -> bool:
+    """Wait until one of the events happens; False where that takes too long."""
+    waiting = [asyncio.create_task(event.wait()) for event in events]
+    done, pending = await asyncio.wait(waiting, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+    for task in pending:
+        task.cancel()
+    return bool(done)
+
+
 # ── good switches with hosts ─────────────────────────────────────────────────────────────────────
 
 ASKING, TARGETS = 1, 2
 """Ports of a good switch with hosts: one that asks, and those it asks for. Ports 3 and 4 lead to its neighbours."""
 _HOSTS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What good switches measured, in seconds.
+
+    Attributes
+    ----------
+    echo_s, arp_s : array
+        Round trips of echoes and of ARP; infinite where no answer came.
+    own_s : array
+        How late our own event loop was to ask: what the machine, not the daemon, added at least.
+    """
+
+    echo_s: NDArray[np.float64]
+    arp_s: NDArray[np.float64]
+    own_s: NDArray[np.float64]
 
 
 class GoodSwitches:
@@ -311,6 +338,7 @@ class GoodSwitches:
     def __init__(self, fleet: Fleet, count: int = 4) -> None:
         self._fleet = fleet
         self._dpids = range(1, count + 1)
+        self._own_s: list[float] = []
         self.switches: list[FakeSwitch] = []
 
     async def come(self) -> None:
@@ -340,6 +368,7 @@ class GoodSwitches:
 
     def forget(self) -> None:
         """Begin a new measurement."""
+        self._own_s = []
         for switch in self.switches:
             switch.forget()
 
@@ -367,24 +396,27 @@ class GoodSwitches:
                 return
             # Spread over the interval, so that the switches do not wait for each other.
             for place, switch in enumerate(self.switches):
-                wait_s = due_s + place / len(self.switches) / rate_hz - time.perf_counter()
-                if wait_s > 0:
-                    await asyncio.sleep(wait_s)
+                turn_s = due_s + place / len(self.switches) / rate_hz
+                if turn_s > time.perf_counter():
+                    await asyncio.sleep(turn_s - time.perf_counter())
+                self._own_s.append(time.perf_counter() - turn_s)
                 switch.ask_echo()
                 if arp:
                     switch.ask_arp(ASKING, self.asker(switch), self.targets(switch)[number % _HOSTS])
 
-    async def answers(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Round trips of echoes and of ARP since the last call, in seconds; infinite where no answer came."""
+    async def answers(self) -> Answers:
+        """What was measured since the last call."""
         deadline_s = time.perf_counter() + _SETTLE_S
         while any(switch.unanswered() for switch in self.switches) and time.perf_counter() < deadline_s:
             await asyncio.sleep(0.01)
-        echo, arp = [], []
+        echo: list[float] = []
+        arp: list[float] = []
         for switch in self.switches:
             echo += switch.echo_s + [float("inf")] * switch.unanswered_echoes()
             arp += switch.arp_s + [float("inf")] * switch.unanswered_questions()
+        answers = Answers(np.array(echo), np.array(arp), np.array(self._own_s))
         self.forget()
-        return np.array(echo), np.array(arp)
+        return answers
 
 
 def p99_s(round_trips_s: NDArray[np.float64]) -> float:

@@ -15,7 +15,7 @@ import numpy as np
 
 from benchmarks.channel import messages as of
 from benchmarks.channel.apart import Apart, Cue
-from benchmarks.channel.fleet import FakeSwitch, Fleet, GoodSwitches
+from benchmarks.channel.fleet import FakeSwitch, Fleet, GoodSwitches, first_of
 from benchmarks.channel.lines import Run
 from benchmarks.channel.subject import daemon_under_test
 from controller.testing_messages import KINDS, broken, sample
@@ -126,22 +126,13 @@ async def _make(fleet: Fleet, dpid: int, attempt: Attempt) -> Outcome:
     if attempt.when is When.FIRST:
         strike()
     elif attempt.when is When.UP:
-        await _first(switch.up, switch.over)
+        await first_of(switch.up, switch.over, timeout_s=_GIVE_UP_S)
         strike()
-    ended = await _first(switch.over)
+    ended = await first_of(switch.over, timeout_s=_GIVE_UP_S)
     fleet.leave(switch)
     if not ended or not sent_s or switch.over_s is None:
         return Outcome(attempt, float("inf"))
     return Outcome(attempt, switch.over_s - sent_s[0])
-
-
-async def _first(*events: asyncio.Event) -> bool:
-    """Wait until one of the events happens, or too long."""
-    waiting = [asyncio.create_task(event.wait()) for event in events]
-    done, pending = await asyncio.wait(waiting, timeout=_GIVE_UP_S, return_when=asyncio.FIRST_COMPLETED)
-    for task in pending:
-        task.cancel()
-    return bool(done)
 
 
 async def measure(run: Run) -> None:
@@ -151,7 +142,7 @@ async def measure(run: Run) -> None:
         good = GoodSwitches(fleet)
         await good.come()
         await good.ask(_ECHOES_HZ, 1.0 if run.quick else 5.0, arp=False)
-        run.trips("echo, quiet", (await good.answers())[0], None)
+        run.echoes("quiet", await good.answers())
         before = subject.vitals()
         over = asyncio.Event()
         async with Apart(attack, subject.openflow, seeds) as attackers:
@@ -160,10 +151,10 @@ async def measure(run: Run) -> None:
             outcomes = await attackers.result()
             over.set()
             await asking
-        echo_s, _ = await good.answers()
+        answers = await good.answers()
         grown = subject.vitals().rss_bytes - before.rss_bytes
         _judge(run, outcomes)
-        run.trips("echo, under attack", echo_s, ECHO_S)
+        run.echoes("under attack", answers, ECHO_S)
         run.at_most("good switches lost", good.lost(), "switches", 0)
         run.at_most("memory grown", grown / 2**20, "MiB", GROWTH_BYTES / 2**20)
 

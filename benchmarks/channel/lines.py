@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.channel.fleet import p99_s
+from benchmarks.channel.fleet import Answers, p99_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,13 +75,23 @@ class Run:
         """A figure without a limit."""
         self._add(what, figure, unit, None, True, note)
 
-    def trips(self, what: str, seconds: NDArray[np.float64], limit_s: float | None) -> None:
-        """The 99th percentile of round trips; the picture shows them all."""
+    def echoes(self, what: str, answers: Answers, limit_s: float | None = None) -> None:
+        """The 99th percentile of echoes' round trips; the picture shows them all."""
+        self._trips(f"echo, {what}", answers.echo_s, answers.own_s, limit_s)
+
+    def arps(self, what: str, answers: Answers, limit_s: float | None = None) -> None:
+        """The 99th percentile of the times from ARP request to reply; the picture shows them all."""
+        self._trips(f"ARP, {what}", answers.arp_s, answers.own_s, limit_s)
+
+    def _trips(
+        self, what: str, seconds: NDArray[np.float64], own_s: NDArray[np.float64], limit_s: float | None
+    ) -> None:
         self.round_trips.append(RoundTrips(self.row, self.framework, what, seconds))
         answered = seconds[np.isfinite(seconds)]
         median = f"median {np.median(answered) * 1e3:.2g} ms, " if len(answered) else ""
         lost = len(seconds) - len(answered)
         note = f"{median}{len(seconds)} asked" + (f", {lost} without an answer" if lost else "")
+        note += f"; our own delay {p99_s(own_s) * 1e3:.2g} ms"
         figure, name = p99_s(seconds) * 1e3, f"{what}, p99"
         if limit_s is None:
             self.told(name, figure, "ms", note)

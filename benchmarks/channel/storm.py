@@ -99,15 +99,14 @@ async def measure(run: Run) -> None:
         good = GoodSwitches(fleet)
         await good.come()
         await good.ask(_ECHOES_HZ, seconds / 6, arp=False)
-        run.trips("echo, quiet", (await good.answers())[0], None)
+        run.echoes("quiet", await good.answers())
         before = subject.vitals()
         async with Apart(rage, subject.openflow, seconds) as storm:
             storm.cue()
             await good.ask(_ECHOES_HZ, seconds, arp=False)
             during = subject.vitals()
             opened = await storm.result()
-        echo_s, _ = await good.answers()
-        run.trips("echo, in the storm", echo_s, ECHO_S)
+        run.echoes("in the storm", await good.answers(), ECHO_S)
         run.at_most("good switches lost", good.lost(), "switches", 0)
         back_s, after = await _back(subject, before)
         run.at_most(

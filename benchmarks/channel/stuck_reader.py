@@ -8,7 +8,7 @@ import time
 
 from benchmarks.channel import messages as of
 from benchmarks.channel.apart import Apart, Cue
-from benchmarks.channel.fleet import ASKING, TARGETS, FakeSwitch, Fleet, GoodSwitches
+from benchmarks.channel.fleet import ASKING, TARGETS, FakeSwitch, Fleet, GoodSwitches, first_of
 from benchmarks.channel.lines import Run
 from benchmarks.channel.subject import daemon_under_test
 
@@ -34,6 +34,7 @@ async def stick(cue: Cue, controller: tuple[str, int], seconds: float) -> list[f
 
 async def _stick(switch: FakeSwitch, ends_s: float) -> float:
     host = 0x0B000000 + (switch.dpid & 0xFF) * 256
+    await first_of(switch.up, switch.over)
     # Its port has to be known as one with hosts before its questions are answered.
     while not switch.arp_s and not switch.is_over and time.perf_counter() < ends_s:
         switch.packet_in(TARGETS, of.arp_request(host + 1, host + 1))
@@ -57,15 +58,13 @@ async def measure(run: Run) -> None:
         await good.come()
         async with Apart(stick, subject.openflow, seconds) as stuck:
             await good.ask(_RATE_HZ, seconds / 2)
-            _, quiet_s = await good.answers()
-            run.trips("ARP, quiet", quiet_s, None)
+            run.arps("quiet", await good.answers())
             stuck.cue()
             await good.ask(_RATE_HZ, seconds)
             kept_s = await stuck.result()
-        _, beside_s = await good.answers()
-        run.trips("ARP, beside a stuck reader", beside_s, run.p99_s("ARP, quiet") + MARGIN_S)
+        run.arps("beside a stuck reader", await good.answers(), run.p99_s("ARP, quiet") + MARGIN_S)
         run.at_most("good switches lost", good.lost(), "switches", 0)
         kept = ", ".join(f"{each:.1f} s" for each in kept_s)
         run.told("stuck readers", len(kept_s), "switches", f"kept for {kept} at {_QUESTIONS_HZ:g} questions/s")
-        reasons = [event.message for event in await subject.events() if event.kind == "switch-down"]
+        reasons = await subject.dropped()
         run.told("stuck readers dropped", len(reasons), "switches", reasons[0] if reasons else "")

@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from controller.api_models import EventInfo
+from controller.api_models import EventInfo, LinkInfo
 from mininet_scenarios.daemon import Daemon, free_address
 from topologies.errors import HeddleError
 
@@ -71,6 +71,10 @@ class Subject:
         switches = await asyncio.to_thread(self._daemon.client.switches)
         return {int(switch.dpid, 16) for switch in switches if switch.connected}
 
+    async def links(self) -> tuple[LinkInfo, ...]:
+        """The links that the API shows."""
+        return await asyncio.to_thread(self._daemon.client.links)
+
     async def wait_for_events(
         self, kind: str, dpids: Collection[int], after: int, timeout_s: float
     ) -> dict[int, EventInfo]:
@@ -86,6 +90,11 @@ class Subject:
                     found.setdefault(names[name], event)
             await asyncio.sleep(_POLL_S)
         return found
+
+    async def dropped(self) -> list[str]:
+        """Why connected switches were closed by the daemon; those that closed by themselves are left out."""
+        reasons = [event.message for event in await self.events() if event.kind == "switch-down"]
+        return [reason for reason in reasons if not reason.endswith("the switch closed the connection")]
 
     def last_words(self) -> str:
         """The end of its log."""
