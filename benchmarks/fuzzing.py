@@ -111,9 +111,14 @@ def probes(random: Random) -> list[Probe]:
     return [Probe(random.getrandbits(64), random.randint(1, 48), nonce, random.getrandbits(40)) for nonce in range(20)]
 
 
+def frame_pool(random: Random, count: int = 200) -> list[bytes]:
+    """Whole frames, and the published ones."""
+    return [whole_frame(random) for _ in range(count)] + hostile("frame")
+
+
 def spoilt_frames(random: Random, signed: list[bytes]) -> Iterator[bytes]:
     """Frames without end, a tenth of them spoilt probes."""
-    pool = [whole_frame(random) for _ in range(_FRAMES)] + hostile("frame")
+    pool = frame_pool(random, _FRAMES)
     while True:
         pool[random.randrange(_FRAMES)] = whole_frame(random)
         for _ in range(20):

@@ -29,4 +29,7 @@ else
     PIP_CONSTRAINT=$PWD/build-constraints.txt "${pip[@]}" "${wheel[@]}" --use-pep517 ryu
 fi
 "${pip[@]}" install --quiet --constraint constraints.txt --find-links .venv/wheels --editable '.[ryu,emulation,dev]'
+# A fuzzer with wheels for Linux on x86-64 only; the tests that need it are skipped without it.
+"${pip[@]}" install --quiet --constraint constraints.txt --only-binary atheris atheris ||
+    echo "no wheel of Atheris for this machine: fuzzing tests are skipped"
 echo "$wanted" >"$stamp"

@@ -105,7 +105,7 @@ def test_scapy_comes_with_the_development_tools_only_and_no_package_imports_it()
 def test_every_dependency_is_pinned() -> None:
     pins = names((REPOSITORY / "constraints.txt").read_text().partition("\n")[2])
     seen: set[str] = set()
-    waiting = required() | extra("ryu") | extra("emulation") | extra("dev")
+    waiting = required() | extra("ryu") | extra("emulation") | extra("dev") | extra("fuzz")
     while waiting:
         name = waiting.pop()
         seen.add(name)
@@ -207,7 +207,9 @@ def test_demo_without_root_and_without_sudo_says_one_line_and_does_nothing(tmp_p
     assert not (tmp_path / "report").exists()
 
 
-@pytest.mark.parametrize(("codes", "worst"), [((0, 0, 0, 0, 0), 0), ((4, 0, 1, 0, 0), 4), ((0, 1, 0, 4, 5), 5)])
+@pytest.mark.parametrize(
+    ("codes", "worst"), [((0, 0, 0, 0, 0, 0), 0), ((4, 0, 1, 0, 0, 0), 4), ((0, 1, 0, 4, 0, 5), 5)]
+)
 def test_acceptance_runs_every_step_and_ends_with_the_worst_code(
     codes: tuple[int, ...], worst: int, tmp_path: Path
 ) -> None:
@@ -224,6 +226,7 @@ def test_acceptance_runs_every_step_and_ends_with_the_worst_code(
             "acceptance",
             f"AS_ROOT={as_root}",
             f"SOLVER_BENCHMARK={as_root} benchmarks.solver",
+            f"FUZZING={as_root} benchmarks.fuzzing",
         ],
         cwd=REPOSITORY,
         capture_output=True,
@@ -232,8 +235,8 @@ def test_acceptance_runs_every_step_and_ends_with_the_worst_code(
     )
 
     steps = ran.read_text().splitlines()
-    expected = ("emulate", "ryu", "os-ken", "benchmarks.solver", "acceptance")
-    assert [name in step for name, step in zip(expected, steps, strict=True)] == [True] * 5
+    expected = ("emulate", "ryu", "os-ken", "benchmarks.solver", "benchmarks.fuzzing", "acceptance")
+    assert [name in step for name, step in zip(expected, steps, strict=True)] == [True] * 6
     assert len(steps) == len(codes)
     assert re.findall(r"Error (\d+)", done.stderr) == ([str(worst)] if worst else [])
 
