@@ -8,7 +8,7 @@ import struct
 import subprocess
 from dataclasses import dataclass
 
-from benchmarks.attacks.peers import HELLO, MULTIPART_REQUEST, message, read_message
+from benchmarks.attacks.peers import HELLO, MULTIPART_REPLY, MULTIPART_REQUEST, message, read_message
 from benchmarks.attacks.stage import PATIENCE_S, Stage
 
 BRIDGE = "others"
@@ -140,7 +140,8 @@ def converse(made: Stage) -> Said:
                 ("add-port", BRIDGE, f"oth{port}"),
                 ("set", "Interface", f"oth{port}", "type=internal", f"ofport_request={port}"))),
             ("add-port", BRIDGE, "othvx"),
-            ("set", "Interface", "othvx", "type=vxlan", "options:remote_ip=flow", "options:key=flow"),
+            ("set", "Interface", "othvx", "type=vxlan", "options:remote_ip=flow", "options:key=flow",
+             "ofport_request=9"),
             ("--id=@q0", "create", "Queue", "other-config:min-rate=1000000"),
             ("--id=@q1", "create", "Queue", "other-config:max-rate=5000000"),
             ("--id=@qos", "create", "QoS", "type=linux-htb", "other-config:max-rate=100000000", "queues:0=@q0",
@@ -152,8 +153,8 @@ def converse(made: Stage) -> Said:
         for port in ("oth1", "oth2"):
             made.run("ip", "netns", "exec", inside, "ip", "link", "set", port, "up")
         taken = sum(_ofctl(made, "add-meter", meter) for meter in METERS)
-        taken += sum(_ofctl(made, "add-group", group) for group in (*GROUPS, _UP_GROUP))
-        taken += sum(_ofctl(made, "add-flow", flow) for flow in (*_UP, *(f"table=7,{flow}" for flow in FLOWS)))
+        taken += _take(made, "group", (*GROUPS, _UP_GROUP))
+        taken += _take(made, "flow", (*_UP, *(f"table=7,{flow}" for flow in FLOWS)))
         with contextlib.closing(_Client(switch.management_socket(BRIDGE).removeprefix("unix:"))) as client:
             frames = _ask_everything(client)
             _bring_about(made, client)
@@ -176,6 +177,17 @@ class _Client:
         self._xid += 1
         self._socket.sendall(message(kind, body, self._xid))
 
+    def ask(self, kind: int, body: bytes = b"") -> None:
+        """Send a request and take in what comes, up to the last part of its answer."""
+        self.send(kind, body)
+        self._socket.settimeout(PATIENCE_S)
+        while (received := read_message(self._socket)) is not None:
+            self.messages.append(received[2])
+            answer, xid, data = received
+            more = answer == MULTIPART_REPLY and int.from_bytes(data[10:12]) & 1
+            if xid == self._xid and not more:
+                return
+
     def listen(self, quiet_s: float = _QUIET_S) -> None:
         """Take in what comes until nothing has come for a while."""
         self._socket.settimeout(quiet_s)
@@ -190,18 +202,18 @@ class _Client:
 def _ask_everything(client: _Client) -> list[bytes]:
     """Requests of every kind in section 7.3, good and bad, and frames through the tables."""
     client.send(HELLO)
-    client.listen()
+    client.listen(0.2)
     # Whoever has not asked for packets on this socket gets no message of the switch's own accord.
     client.send(9, struct.pack("!HH", 0, 0xFFFF))
-    client.send(5)
-    client.send(7)
-    client.send(2, b"heddle")
-    client.send(20)
-    client.send(24, struct.pack("!I4xQ", 0, 0))
-    client.send(24, struct.pack("!I4xQ", 1, 0))
-    client.send(26)
+    client.ask(5)
+    client.ask(7)
+    client.ask(2, b"heddle")
+    client.ask(20)
+    client.ask(24, struct.pack("!I4xQ", 0, 0))
+    client.ask(24, struct.pack("!I4xQ", 1, 0))
+    client.ask(26)
     for port in (1, 2, _ANY):
-        client.send(22, struct.pack("!I4x", port))
+        client.ask(22, struct.pack("!I4x", port))
     every_flow = struct.pack("!B3xII4xQQHH4x", 0xFF, _ANY, _ANY, 0, 0, 1, 4)
     bodies: dict[int, bytes] = {
         0: b"", 1: every_flow, 2: every_flow, 3: b"", 4: struct.pack("!I4x", _ANY), 5: struct.pack("!II", _ANY, _ANY),
@@ -214,17 +226,15 @@ def _ask_everything(client: _Client) -> list[bytes]:
         client.send(13, struct.pack("!IIH6x", _ANY, 1, len(action)) + action + frame)
     client.listen()
     for kind, body in bodies.items():
-        client.send(MULTIPART_REQUEST, struct.pack("!HH4x", kind, 0) + body)
-        client.listen()
+        client.ask(MULTIPART_REQUEST, struct.pack("!HH4x", kind, 0) + body)
     # Refused, each in another way: unknown type, unknown multipart, an experimenter nobody knows, a flow to no table.
-    client.send(99)
-    client.send(MULTIPART_REQUEST, struct.pack("!HH4x", 77, 0))
-    client.send(4, struct.pack("!II", 0xABCDEF, 1))
-    client.send(15, struct.pack("!HBxII", 0, 1, 1, 0))
-    client.send(29, struct.pack("!HHI", 0, 0x0005, 1))
-    client.send(24, struct.pack("!I4xQ", 9, 0))
-    client.send(14, struct.pack("!QQBBHHHIIIH2xHH4x", 0, 0, 255, 0, 0, 0, 1, _ANY, _ANY, _ANY, 0, 1, 4))
-    client.listen()
+    client.ask(99)
+    client.ask(MULTIPART_REQUEST, struct.pack("!HH4x", 77, 0))
+    client.ask(4, struct.pack("!II", 0xABCDEF, 1))
+    client.ask(15, struct.pack("!HBxII", 0, 1, 1, 0))
+    client.ask(29, struct.pack("!HHI", 0, 0x0005, 1))
+    client.ask(24, struct.pack("!I4xQ", 9, 0))
+    client.ask(14, struct.pack("!QQBBHHHIIIH2xHH4x", 0, 0, 255, 0, 0, 0, 1, _ANY, _ANY, _ANY, 0, 1, 4))
     return frames
 
 
@@ -263,10 +273,17 @@ def _bring_about(made: Stage, client: _Client) -> None:
     client.listen(2.0)
 
 
-def _ofctl(made: Stage, command: str, argument: str) -> bool:
-    """Whether the bridge took it: what one version of Open vSwitch does not know is no matter of ours."""
+def _take(made: Stage, what: str, lines: tuple[str, ...]) -> int:
+    """How many of these the bridge took: all at once, or one by one where its version does not know some."""
+    if _ofctl(made, f"add-{what}s", "-", "\n".join(lines)):
+        return len(lines)
+    return sum(_ofctl(made, f"add-{what}", line) for line in lines)
+
+
+def _ofctl(made: Stage, command: str, argument: str, text: str = "") -> bool:
+    """Whether the bridge took it."""
     done = subprocess.run(
         ["ovs-ofctl", "-O", "OpenFlow13", command, made.cluster.switch.management_socket(BRIDGE), argument],
-        capture_output=True, check=False, timeout=PATIENCE_S,
+        input=text.encode(), capture_output=True, check=False, timeout=PATIENCE_S,
     )  # fmt: skip
     return done.returncode == 0

@@ -18,6 +18,7 @@ from controller.client import Client
 from mininet_scenarios.cluster import Cluster
 from mininet_scenarios.daemon import Daemon, free_address
 from mininet_scenarios.wiring import interface
+from topologies.errors import HeddleError
 from topologies.fabric import Fabric, Link, LinkId, Node, NodeKind
 
 PATIENCE_S = 60.0
@@ -134,7 +135,7 @@ class Stage:
             host, sys.executable, "-B", in_host.__file__, *arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE
         )
         if process.stdout is None or process.stdout.readline() != b"ready\n":
-            raise RuntimeError(f"{in_host.__file__} does not run in {host}")
+            raise HeddleError(f"{in_host.__file__} does not run in {host}")
         return process
 
     def run_in(self, host: str, *command: str) -> tuple[int, str]:
@@ -145,8 +146,16 @@ class Stage:
 
     @staticmethod
     def run(*command: str) -> None:
-        """Run a command of the machine's own."""
-        subprocess.run(command, check=True, capture_output=True, timeout=PATIENCE_S)
+        """Run a command of the machine's own.
+
+        Raises
+        ------
+        HeddleError
+            It failed; the message carries what it said.
+        """
+        done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=PATIENCE_S)
+        if done.returncode:
+            raise HeddleError(f"'{' '.join(command)}' failed: {done.stderr.strip()}")
 
     def reaches(self, source: str, address: str, wait_s: float = 1.0) -> bool:
         """Whether one ping is answered."""
