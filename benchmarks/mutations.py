@@ -58,12 +58,13 @@ def truncated(random: Random, sample: Sample, _: Sequence[Sample]) -> bytes:
 def lengths_set(random: Random, sample: Sample, _: Sequence[Sample]) -> bytes:
     """One to three length fields changed, to values at their limits and near what they were."""
     data = bytearray(sample.message)
-    for field in random.sample(sample.lengths, min(len(sample.lengths), random.randint(1, 3))):
+    inner = sample.lengths[1:]
+    for field in random.sample(inner, min(len(inner), random.randint(1, 3))):
         limit = (1 << 8 * field.width_bytes) - 1
         near = field.value + random.choice((-16, -8, -4, -1, 1, 4, 8, 16))
         value = random.choice((0, field.least - 1, field.least, near, near, field.most, field.most + 1, limit))
         _write(data, field, min(max(value, 0), limit))
-    return bytes(data) if random.random() < 0.05 else with_header_length(data)
+    return with_header_length(data)
 
 
 def type_changed(random: Random, sample: Sample, _: Sequence[Sample]) -> bytes:
@@ -114,11 +115,15 @@ MUTATIONS: tuple[Mutation, ...] = (
     blind, blind, truncated, lengths_set, lengths_set, type_changed, repeated, taken_out, spliced, crossed, unchanged,
 )  # fmt: skip
 """All ways, the more telling ones several times."""
+WITHOUT_STRUCTURES: tuple[Mutation, ...] = (blind, truncated, type_changed, crossed, unchanged)
+"""Those for messages with no structure inside."""
 
 
 def mutated(random: Random, pool: Sequence[Sample]) -> bytes:
     """A message of the pool, spoilt in one of the ways, and seldom in a second one."""
-    message = random.choice(MUTATIONS)(random, random.choice(pool), pool)
+    sample = random.choice(pool)
+    ways = MUTATIONS if len(sample.lengths) > 1 else WITHOUT_STRUCTURES
+    message = random.choice(ways)(random, sample, pool)
     if random.random() < 0.1:
         data = bytearray(message)
         spoil_bytes(random, data)
@@ -127,7 +132,7 @@ def mutated(random: Random, pool: Sequence[Sample]) -> bytes:
 
 
 def _inner(random: Random, sample: Sample) -> LengthField:
-    """One of the structures in a message; the message where it has none."""
+    """One of the structures in a message; the whole where there is none."""
     return random.choice(sample.lengths[1:] or sample.lengths)
 
 

@@ -1,0 +1,120 @@
+"""The fuzzing run: what it draws, what it counts, and when it says that a limit is missed."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from itertools import count, islice
+from random import Random
+
+import pytest
+
+from benchmarks import fuzzing
+from benchmarks.fuzzing import Tally, campaign, message_pool, probes, spoilt_frames, spoilt_messages
+from benchmarks.judging import Forged, Frames, Messages, Verdict
+from benchmarks.mutations import MUTATIONS, WITHOUT_STRUCTURES
+from controller.lldp import Probe
+
+
+def numbers() -> Iterator[bytes]:
+    return (bytes([number % 256]) for number in count())
+
+
+def judged(judge: object, inputs: int = 1000) -> Tally:
+    tally = Tally("ryu", "messages")
+    campaign(tally, numbers(), judge, inputs, lambda _: None)  # type: ignore[arg-type]
+    return tally
+
+
+def test_an_exception_that_escapes_is_counted_and_its_input_kept():
+    def judge(data: bytes) -> Verdict:
+        if data == b"\x07":
+            raise KeyError("seven")
+        return Verdict.READ
+
+    tally = judged(judge)
+
+    assert tally.failed == 4
+    assert tally.failures == [("KeyError: 'seven'", "07")] * 4
+    assert tally.verdicts == {"read": 996, "failed": 4}
+    assert not tally.within_limits
+
+
+def test_the_slowest_input_is_named_and_more_than_the_limit_is_a_miss():
+    def judge(data: bytes) -> Verdict:
+        sum(range(20_000_000 if data == b"\x07" else 1))
+        return Verdict.READ
+
+    tally = judged(judge, inputs=100)
+
+    assert tally.slowest == "07"
+    assert tally.slowest_ms > fuzzing.SLOWEST_LIMIT_MS
+    assert not tally.within_limits
+
+
+def test_memory_that_is_kept_is_a_miss():
+    kept = []
+
+    def judge(data: bytes) -> Verdict:
+        kept.append(bytearray(b"\1" * (1 << 15)))
+        return Verdict.READ
+
+    tally = judged(judge)
+
+    assert tally.growth_mib > 20
+    assert not tally.within_limits
+
+
+@pytest.mark.parametrize("mutation", sorted(set(MUTATIONS), key=lambda mutation: mutation.__name__))
+def test_each_way_to_spoil_a_message_changes_it_and_gets_past_the_header_now_and_then(mutation):
+    random, messages = Random(1), Messages()
+    pool = message_pool(random)
+    fitting = [good for good in pool if len(good.lengths) > 1 or mutation in WITHOUT_STRUCTURES]
+    pairs = [(good, mutation(random, good, pool)) for good in fitting]
+
+    changed = sum(good.message != spoilt for good, spoilt in pairs)
+    assert changed > len(pairs) / 2 or (mutation.__name__ == "unchanged" and not changed)
+    verdicts = [messages.judge(spoilt) for _, spoilt in pairs]
+    assert verdicts.count(Verdict.READ) > len(pairs) / 50
+    assert verdicts.count(Verdict.INCOMPLETE) < len(pairs) / 5
+
+
+def test_the_same_seed_draws_the_same_messages_and_frames():
+    def drawn(seed: int) -> list[bytes]:
+        random = Random(seed)
+        return [*islice(spoilt_messages(random), 500), *islice(spoilt_frames(random, [b"signed"]), 500)]
+
+    assert drawn(1) == drawn(1)
+    assert drawn(1) != drawn(2)
+
+
+def test_a_probe_that_was_never_sent_is_forged():
+    sent, other = probes(Random(1)), Probe(1, 1, 99, 1)
+    frames = Frames(sent)
+
+    assert {frames.judge(frame) for frame in frames.signed()} == {Verdict.READ}
+    with pytest.raises(Forged):
+        frames.judge(Frames([other]).signed()[0])
+
+
+def test_a_small_run_on_every_framework_is_within_the_limits(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["fuzzing", "--messages", "3001", "--frames", "2000", "--json"])
+
+    code = fuzzing.main()
+
+    results = json.loads(capsys.readouterr().out)
+    assert sum(each["inputs"] for each in results if each["kind"] == "messages") == 3001
+    assert sum(each["inputs"] for each in results if each["kind"] == "frames") == 2000
+    assert [each["escaped_first"] for each in results] == [[]] * len(results)
+    assert code == 0
+
+
+@pytest.mark.parametrize(("failed", "code"), [(0, 0), (1, 4)])
+def test_the_exit_code_says_whether_a_limit_was_missed(failed, code, monkeypatch, capsys):
+    tally = Tally("ryu", "messages", inputs=1, failed=failed, failures=[("KeyError: 7", "0403")] * failed)
+    monkeypatch.setattr(fuzzing, "run", lambda *_: [tally])
+    monkeypatch.setattr(sys, "argv", ["fuzzing"])
+
+    assert fuzzing.main() == code
+    assert ("ryu: KeyError: 7 escaped from 0403" in capsys.readouterr().out) == bool(failed)
