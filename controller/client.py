@@ -101,8 +101,8 @@ class Client:
             raise InputError(f"{url!r} is no URL of an API; write http://ADDRESS:PORT")
         if not _is_loopback(parsed.host):
             raise InputError(
-                f"{url!r} is another machine's, and the API has no log-in yet, so it answers on loopback addresses only; "
-                "ask on the daemon's own machine"
+                f"{url!r} is another machine's, and a daemon without log-in answers on loopback addresses only; "
+                "ask on its own machine"
             )
         # The environment's proxies are not for loopback.
         self._http = httpx.Client(base_url=parsed, timeout=timeout_s, trust_env=False)

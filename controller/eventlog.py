@@ -27,9 +27,11 @@ AT_WILL = Allowance(per_source=5, per_kind=60, repeats=False)
 """For what somebody outside can bring about at will, and for what is tried again until it works."""
 _AT_WILL = frozenset({
     "arp-spoofed", "host-aged", "host-conflict", "host-probed", "host-refused", "install-failed", "job-unplanned",
-    "link-moved", "lldp-foreign", "lldp-forged", "lldp-relayed", "lldp-replayed", "packet-shed", "plan-failed",
+    "link-moved", "lldp-foreign", "lldp-forged", "lldp-relayed", "lldp-replayed", "plan-failed",
     "port-conflict", "rule-refused", "store-failed", "switch-error", "switch-left", "switch-silent",
 })  # fmt: skip
+_CHANNEL = "channel-"
+"""How the kinds of what peers do on the channel begin."""
 _NO_WARNINGS = frozenset({"host-aged", "host-probed", "lldp-foreign"})
 _WARNINGS = _AT_WILL - _NO_WARNINGS | {
     "capacity-assumed", "capacity-unknown", "declared-missing", "foreign-rules", "link-overloaded", "link-silent",
@@ -93,7 +95,8 @@ class EventLog:
         self.counts[kind] += 1
         restraint = self._restraints.get(kind)
         if restraint is None:
-            restraint = self._restraints[kind] = Restraint(AT_WILL if kind in _AT_WILL else NEWS)
+            at_will = kind in _AT_WILL or kind.startswith(_CHANNEL)
+            restraint = self._restraints[kind] = Restraint(AT_WILL if at_will else NEWS)
         message = _safe(message)
         said = restraint.admit(message, source or message, self._now_s())
         if said is not None:
@@ -130,7 +133,8 @@ class EventLog:
         self._next_id += 1
         self._events.append(event)
         self._unwritten.append(event)
-        log.log(logging.WARNING if kind in _WARNINGS else logging.INFO, "%s: %s", kind, message)
+        warning = kind in _WARNINGS or kind.startswith(_CHANNEL)
+        log.log(logging.WARNING if warning else logging.INFO, "%s: %s", kind, message)
 
     def _write(self) -> None:
         if self._unwritten:
