@@ -20,7 +20,7 @@ import pytest
 from controller.api import create_app
 from controller.api_models import JobFile
 from controller.client import Client
-from controller.config import Config, load_config
+from controller.config import Config, TlsConfig, load_config
 from controller.testing import FakeService
 from mininet_scenarios.daemon import free_address
 from topologies.fat_tree import fat_tree
@@ -124,7 +124,7 @@ def api(site: Path) -> Iterator[str]:
 
 
 def test_every_command_that_the_pages_show_is_of_a_kind_that_is_tested() -> None:
-    assert {words[0] for words in commands()} <= {"heddle", "curl", "make", "pip"}
+    assert {words[0] for words in commands()} <= {"heddle", "curl", "make", "pip", "openssl", "ovs-vsctl"}
 
 
 def test_the_heddle_commands_of_the_pages_work_in_their_order(site: Path, api: str) -> None:
@@ -187,18 +187,21 @@ def test_the_files_page_shows_a_fabric_and_a_job_that_are_read() -> None:
 def test_the_table_of_configuration_has_every_key_with_its_default(monkeypatch: pytest.MonkeyPatch) -> None:
     shown = {key.strip("`"): default.strip("`") for key, default, *_ in table(DOCS / "configuration.md", "key")}
     defaults = Config().model_dump(mode="json")
-    routing = {f"routing.{key}": value for key, value in defaults.pop("routing").items()}
+    for section in ("routing", "switches"):
+        defaults |= {f"{section}.{key}": value for key, value in defaults.pop(section).items()}
+    assert defaults.pop("openflow_tls") is None
+    defaults |= {f"openflow_tls.{key}": None for key in TlsConfig.model_fields}
 
-    assert set(shown) == {*defaults, *routing}
-    for key, value in {**defaults, **routing}.items():
+    assert set(shown) == set(defaults)
+    for key, value in defaults.items():
         if key not in ("state_dir", "fabric"):
-            assert shown[key] == str(value)
+            assert shown[key] == (str(value) if value else "none")
 
 
 def test_flags_and_variables_in_the_table_of_configuration_are_those_of_run(tmp_path: Path) -> None:
     described = heddle("run", "--help", where=tmp_path, COLUMNS="200", TERM="dumb").stdout
     for row in table(DOCS / "configuration.md", "key"):
-        for word in re.findall(r"`(--\w+|HEDDLE_\w+)`", " ".join(row[3:])):
+        for word in re.findall(r"`(--[\w-]+|HEDDLE_\w+)`", " ".join(row[3:])):
             assert word in described
 
 
