@@ -15,6 +15,7 @@ from types import MappingProxyType
 from controller.config import Config
 from controller.discovery import Change, Discovery, PortId
 from controller.eventlog import EventLog
+from controller.hostcheck import Place
 from controller.hostwatch import HostWatch
 from controller.installer import add_missing
 from controller.measurement import LoadMeter, Reading
@@ -33,11 +34,12 @@ from controller.service import (
     SwitchStatus,
 )
 from controller.settling import Settling
-from controller.statuses import host_statuses, link_statuses, switch_statuses
+from controller.statuses import link_statuses, switch_statuses
 from controller.store import Store
 from controller.view import View, build_view, missing_notices, switch_name
 from controller.wire import PacketIn, Port, PortCounters
 from dataplane.compiler import DefaultRouting, compile_rules
+from dataplane.guard import asking_rule
 from dataplane.rules import SwitchRules
 from topologies.errors import HeddleError
 from topologies.fabric import Fabric, LinkId, Node, NodeKind
@@ -60,6 +62,7 @@ _CHANGES_NOTHING = frozenset(
         "arp-spoofed",
         "host-conflict",
         "host-refused",
+        "host-silent",
         "link-overloaded",
         "lldp-foreign",
         "lldp-replayed",
@@ -115,7 +118,17 @@ class Core:
         self._meter = LoadMeter()
         self._overload = OverloadWatch()
         self._events = EventLog(store.events(), store.add_event)
-        self._watch = HostWatch(declared, store, self._events, self._send_frame, self._edge_ports_of_all)
+        self._names: dict[int, str] = {}
+        self._watch = HostWatch(
+            declared,
+            store,
+            self._events,
+            self._send_frame,
+            self._edge_ports_of_all,
+            self._place,
+            lambda: {rank for job in self._jobs.wanted() for rank in job.ranks},
+            runtime.now_s(),
+        )
         self._hosts = self._watch.table
         self._discovery = Discovery(store.secret(), lambda port: bool(self._hosts.at(port)))
         self._keeper = PlanKeeper(config, store, runtime, self._events, planner, self._observed, self._publish_statuses)
@@ -138,6 +151,7 @@ class Core:
     def stop(self) -> None:
         """Stop planning; the switches keep their rules."""
         self._keeper.stop()
+        self._watch.stop()
 
     def note(self, kind: str, message: str, source: str = "") -> None:
         """Record an event that is none of this state's: of the channel, of the configuration."""
@@ -177,6 +191,7 @@ class Core:
         ports = switch.ports()
         present = {port.number for port in ports}
         for number in self._discovery.ports_of(switch.dpid) - present:
+            self._watch.port_lost(PortId(switch.dpid, number), self._runtime.now_s())
             self._took(self._discovery.port_down(PortId(switch.dpid, number)))
         for port in ports:
             self.port_changed(switch.dpid, port, gone=False)
@@ -207,9 +222,10 @@ class Core:
         """A port appeared, changed or went."""
         at = PortId(dpid, port.number)
         if gone or not port.is_up:
-            self._hosts.port_lost(at)
+            self._watch.port_lost(at, self._runtime.now_s())
             self._took(self._discovery.port_down(at))
             return
+        self._watch.port_up(at)
         if self._speeds_bps.get(at) != port.speed_bps:
             self._speeds_bps[at] = port.speed_bps
             self._touch(urgent=False)
@@ -235,6 +251,7 @@ class Core:
             port = PortId(dpid, counter.port)
             self._meter.read(port, Reading(now_s, counter.rx_bytes, counter.tx_bytes))
             self._discovery.counters_read(port, counter.rx_packets)
+            self._watch.counters_read(port, counter.rx_packets, now_s)
             link = view.fabric.link_by_id.get(LinkId(name, counter.port))
             if link is not None and link.id not in view.assumed:
                 self._took(self._overload.read(link, self._meter.sent_bps(port)))
@@ -255,6 +272,7 @@ class Core:
             if self._watch.gone(port, now_s):
                 self._discovery.contested.discard(port)
                 self._touch(urgent=False)
+        self._took(self._watch.tick(now_s))
         if self._dirty and (self._urgent or now_s - self._published_s >= COALESCE_S):
             self._publish_view()
         if not self._settled and self._is_settled(now_s):
@@ -329,7 +347,7 @@ class Core:
             self._out,
             switches=switch_statuses(view.fabric, self._addresses, self._switches.keys(), self._installer.installed),
             links=link_statuses(view, self._meter),
-            hosts=host_statuses(self._hosts, self._name),
+            hosts=self._watch.statuses(self._name),
             jobs=self._jobs.statuses(),
             plan=plan if plan is not None and plan.paths else None,
             readiness=self._readiness(),
@@ -407,7 +425,21 @@ class Core:
     # ── small things ─────────────────────────────────────────────────────────────────────────────
 
     def _name(self, dpid: int) -> str:
-        return switch_name(dpid, self._declared)
+        name = self._names.get(dpid)
+        if name is None:
+            name = self._names[dpid] = switch_name(dpid, self._declared)
+        return name
+
+    def _place(self, port: PortId) -> Place:
+        """Whether hosts at a port can be asked: their answers come up by rules that the switch must have."""
+        rules = self._installer.installed.get(self._name(port.dpid))
+        role = self._discovery.role(port)
+        if rules is None:
+            return Place.AWAY if port.dpid in self._addresses else Place.UNSEEN
+        if role is PortRole.FABRIC or not self._watch.has_link(port):
+            return Place.LOST
+        ready = role is PortRole.EDGE and asking_rule(port.port) in rules.flows
+        return Place.ASKABLE if ready else Place.NOT_YET
 
     def _send_frame(self, port: PortId, frame: bytes) -> None:
         switch = self._switches.get(port.dpid)

@@ -145,22 +145,18 @@ class Store:
     # ── hosts ────────────────────────────────────────────────────────────────────────────────────
 
     def hosts(self) -> tuple[StoredHost, ...]:
-        """All learned hosts."""
-        rows = self._query("SELECT ip, mac, dpid, port FROM hosts ORDER BY ip")
+        """All learned hosts, in the order in which they were last saved."""
+        rows = self._query("SELECT ip, mac, dpid, port FROM hosts ORDER BY rowid")
         with self._reading():
             return tuple(StoredHost(ip, mac, PortId(int(dpid, 16), port)) for ip, mac, dpid, port in rows)
 
-    def save_host(self, ip: str, mac: str, at: PortId) -> None:
-        """Remember where a host was seen; it has one address, so an earlier one of its MAC goes."""
+    def change_hosts(self, saved: Iterable[StoredHost], forgotten: Iterable[str]) -> None:
+        """Remember where hosts were seen, and forget those of these addresses, in one transaction."""
         # As text: a dpid has 64 bits without sign, SQLite's integers have 64 with one.
+        rows = ((host.ip, host.mac, f"{host.at.dpid:016x}", host.at.port) for host in saved)
         with self._changing() as database:
-            database.execute("DELETE FROM hosts WHERE mac = ?", (mac,))
-            database.execute("INSERT OR REPLACE INTO hosts VALUES (?, ?, ?, ?)", (ip, mac, f"{at.dpid:016x}", at.port))
-
-    def delete_hosts(self, at: PortId) -> None:
-        """Forget the hosts that were seen at a port."""
-        with self._changing() as database:
-            database.execute("DELETE FROM hosts WHERE dpid = ? AND port = ?", (f"{at.dpid:016x}", at.port))
+            database.executemany("DELETE FROM hosts WHERE ip = ?", ((ip,) for ip in forgotten))
+            database.executemany("INSERT OR REPLACE INTO hosts VALUES (?, ?, ?, ?)", rows)
 
     # ── the plan ─────────────────────────────────────────────────────────────────────────────────
 

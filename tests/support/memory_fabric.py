@@ -24,6 +24,7 @@ from solver.routing import Objective
 from topologies.errors import HeddleError
 from topologies.fabric import Fabric, LinkId
 from topologies.fat_tree import fat_tree
+from workloads.headers import ARP_REPLY, ARP_REQUEST, Arp, read_arp, read_ethernet, write_arp
 
 FABRIC = fat_tree(4, capacity_bps=1e7, delay_s=1e-5)
 
@@ -190,6 +191,7 @@ class World:
         self.names = {node.dpid: node.id for node in fabric.switches}
         self.tables = {node.dpid: SwitchRules() for node in fabric.switches}
         self.dead: set[PortId] = set()
+        self.alive: set[tuple[PortId, str, str]] = set()
         self.foreign = 0
         self.while_reading: Callable[[], None] = lambda: None
         self.log: list[tuple[int, Operation]] = []
@@ -255,11 +257,29 @@ class World:
     def carry(self, at: PortId, frame: bytes) -> None:
         """What leaves a port arrives at the other end of its cable, where LLDP goes to the controller."""
         there = self.peer.get(at)
+        if there is None:
+            self._reach_hosts(at, frame)
         if there is None or {at, there} & self.dead:
             return
         lldp = any(flow.match.eth_type == 0x88CC and flow.actions for flow in self.tables[there.dpid].flows)
         if lldp:
             self.time.later(0.001, lambda: self.core.packet_in(there.dpid, PacketIn(there.port, frame)))
+
+    def _reach_hosts(self, at: PortId, frame: bytes) -> None:
+        """Hosts (port, MAC, address) that are alive answer ARP; others are silent."""
+        ethernet = read_ethernet(frame)
+        asked = read_arp(ethernet.payload) if ethernet is not None else None
+        if ethernet is None or asked is None or asked.operation != ARP_REQUEST:
+            return
+        for port, mac, ip in sorted(self.alive):
+            if (port, ip) == (at, asked.target_ip) and ethernet.destination in (mac, "ff:ff:ff:ff:ff:ff"):
+                reply = write_arp(Arp(ARP_REPLY, mac, ip, asked.sender_mac, asked.sender_ip), asked.sender_mac)
+                self.time.later(0.001, lambda reply=reply: self.arp(at, reply))
+
+    def arp(self, at: PortId, frame: bytes) -> None:
+        """A host's frame comes up."""
+        if at not in self.dead and at.dpid in self.connected:
+            self.core.packet_in(at.dpid, PacketIn(at.port, frame))
 
     def run(self, seconds: float) -> None:
         end_s = self.time.now + seconds

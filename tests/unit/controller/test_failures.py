@@ -11,7 +11,6 @@ from memory_fabric import FABRIC, World
 
 from controller.discovery import PortId
 from controller.service import JobState
-from controller.wire import PacketIn
 from dataplane.rules import PushLabel, SwitchRules, Table
 from dataplane.update import AddFlow, AddMeter, RemoveFlow
 from topologies.fabric import Fabric, LinkId
@@ -37,11 +36,15 @@ def state(world: World, name: str) -> JobState | None:
 
 
 def speak(world: World, name: str, mac: str | None = None, ip: str | None = None, at: str | None = None) -> None:
-    """A host sends ARP where the fabric has it, or where it has another one."""
+    """A host sends ARP where the fabric has it, or in the place of another; from now on it alone is there."""
     host, access = FABRIC.node_by_id[name], FABRIC.access_link(at or name)
     asked = Arp(ARP_REQUEST, mac or host.mac, ip or host.ip, "00:00:00:00:00:00", "10.255.255.1")
     frame = write_arp(asked, "ff:ff:ff:ff:ff:ff")
-    world.core.packet_in(world.dpid(access.target), PacketIn(access.target_port, frame))
+    at_port = PortId(world.dpid(access.target), access.target_port)
+    world.alive = {known for known in world.alive if known[0] != at_port} | {
+        (at_port, asked.sender_mac, asked.sender_ip)
+    }
+    world.arp(at_port, frame)
 
 
 def test_packets_of_an_ingress_out_of_reach_arrive_whatever_becomes_of_the_plan(world: World) -> None:
@@ -273,7 +276,7 @@ def test_a_new_network_card_takes_over_the_address_after_its_port_was_down(tmp_p
     world.core.port_changed(dpid, world.port(1, up=True), gone=False)
     world.run(3)
     speak(world, "h1", mac="02:aa:00:00:00:01")
-    world.run(1)
+    world.run(3)
     assert [host.mac for host in world.core.hosts()] == ["02:aa:00:00:00:01"]
     speak(world, "h1", mac="02:aa:00:00:00:01", ip="10.0.0.77")
     assert [host.ip for host in world.core.hosts()] == [FABRIC.node_by_id["h1"].ip]
@@ -281,7 +284,7 @@ def test_a_new_network_card_takes_over_the_address_after_its_port_was_down(tmp_p
     world.core.port_changed(dpid, world.port(1, up=True), gone=False)
     world.run(3)
     speak(world, "h1", mac="02:aa:00:00:00:01", ip="10.0.0.77")
-    world.run(1)
+    world.run(3)
     assert [(host.ip, host.mac) for host in world.core.hosts()] == [("10.0.0.77", "02:aa:00:00:00:01")]
     assert [host.ip for host in world.store.hosts()] == ["10.0.0.77"]
     world.end()
@@ -409,7 +412,7 @@ def test_a_new_network_card_is_learned_behind_a_switch_that_was_away(tmp_path: P
     world.reconnect(world.dpid("e0-0"))
     world.run(5)
     speak(world, "h1", mac="02:aa:00:00:00:01")
-    world.run(1)
+    world.run(3)
     assert [host.mac for host in world.core.hosts()] == ["02:aa:00:00:00:01"]
     world.end()
 

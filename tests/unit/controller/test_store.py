@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from controller.discovery import PortId
 from controller.service import Event
-from controller.store import MAX_EVENTS, SCHEMA_VERSION, Store
+from controller.store import MAX_EVENTS, SCHEMA_VERSION, Store, StoredHost
 from controller.testing import two_host_plan
 from topologies.errors import HeddleError
 from workloads.job import Job
@@ -71,8 +71,8 @@ def test_a_new_plan_replaces_the_old_one_whole(directory):
 @given(dpid=st.integers(1, 2**64 - 1), port=st.integers(1, 2**32 - 1))
 def test_a_host_comes_back_at_its_port(tmp_path_factory, dpid, port):
     with Store(tmp_path_factory.mktemp("state")) as store:
-        store.save_host("10.0.0.1", "02:00:00:00:00:01", PortId(1, 1))
-        store.save_host("10.0.0.1", "02:00:00:00:00:01", PortId(dpid, port))
+        store.change_hosts([StoredHost("10.0.0.1", "02:00:00:00:00:01", PortId(1, 1))], [])
+        store.change_hosts([StoredHost("10.0.0.1", "02:00:00:00:00:01", PortId(dpid, port))], [])
 
         assert store.hosts() == (("10.0.0.1", "02:00:00:00:00:01", PortId(dpid, port)),)
 
@@ -87,11 +87,12 @@ def test_labels_that_a_plan_gave_up_rest_until_they_are_released(directory):
         assert store.resting_labels() == {16: "e1", 19: "e2"}
 
 
-def test_the_hosts_of_a_port_can_be_forgotten(directory):
+def test_hosts_can_be_forgotten_by_their_addresses(directory):
+    one = StoredHost("10.0.0.1", "02:00:00:00:00:01", PortId(1, 1))
+    other = StoredHost("10.0.0.2", "02:00:00:00:00:02", PortId(1, 2))
     with Store(directory) as store:
-        store.save_host("10.0.0.1", "02:00:00:00:00:01", PortId(1, 1))
-        store.save_host("10.0.0.2", "02:00:00:00:00:02", PortId(1, 2))
-        store.delete_hosts(PortId(1, 1))
+        store.change_hosts([one, other], [])
+        store.change_hosts([], ["10.0.0.1", "10.0.0.77"])
 
         assert [host.ip for host in store.hosts()] == ["10.0.0.2"]
 
