@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from controller import framework
-from controller.checking import check_message, check_packet_in
+from controller.checking import check_message, check_packet_in, hide_nicira_actions
 from controller.framework import CONFIG, DEAD, MAIN, ofp_event, ofproto, ofproto_parser
 from controller.framing import (
     HEADER_BYTES,
@@ -369,6 +369,8 @@ class Connection(framework.Datapath):
             else:
                 self._registry.count("unread")
             return
+        if header.type == MessageType.MULTIPART_REPLY:
+            message = hide_nicira_actions(message)
         elements = check_message(message) if header.type != MessageType.HELLO else 0
         if not wanted:
             self._registry.count("unread")
