@@ -81,6 +81,7 @@ def attack(
     yield at_most(name, "pings lost", result[1], 0, f"of {result[0]}")
     yield at_most(name, "handshakes that did not end", unfinished, 0)
     yield at_least(name, "counted", counted.total(), 1, str(dict(counted)))
+    yield told(name, "switches in the API afterwards", len(made.client.switches()), f"{len(ours)} are real")
     yield told(name, "memory gained, MB", (after.rss_bytes - before.rss_bytes) / 1e6)
     yield told(name, "API answer, worst, s", watch.api_worst_s, f"{len(watch.api_s)} answers, {watch.unanswered} none")
 

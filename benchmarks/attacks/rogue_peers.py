@@ -58,29 +58,17 @@ def duplicate(made: Stage, attempts: int = 20, pause_s: float = 0.5) -> Iterator
 def storm(
     made: Stage, silent: int = 200, slow: int = 20, per_second: float = 100.0, seconds: float = 30.0
 ) -> Iterator[Figure]:
-    """Sockets that say nothing, handshakes of a byte a second, and connections that end at once."""
+    """Peers that say nothing, handshakes of a byte a second, and connections that end at once.
+
+    Whoever is turned away comes again, so that there are always as many as asked for.
+    """
     name, pid = "rogue-storm", made.daemon.pid
     before, over = load(pid), threading.Event()
-    sockets: list[socket.socket] = []
-    hello = message(0)
     hasty = itertools.count()
-
-    def drip(sock: socket.socket) -> Iterator[None]:
-        for byte in itertools.cycle(hello):
-            sock.sendall(bytes((byte,)))
-            yield
-
+    crowds = (_Crowd(made.openflow, "127.0.9.1", silent, b""), _Crowd(made.openflow, "127.0.9.2", slow, message(0)))
     with Watch(made) as watch:
         with pings(made, *PAIRS) as result:
-            for _ in range(silent):
-                with contextlib.suppress(OSError):
-                    sockets.append(connect(made.openflow, "127.0.9.1"))
-            threads = []
-            for _ in range(slow):
-                with contextlib.suppress(OSError):
-                    sockets.append(connect(made.openflow, "127.0.9.2"))
-                    dripping = drip(sockets[-1])
-                    threads.append(repeat(lambda dripping=dripping: next(dripping, None), 1.0, over))  # type: ignore[misc]
+            threads = [repeat(crowd.turn, 1.0, over) for crowd in crowds]
             # From many addresses, so that none of them is made to wait for its own haste.
             threads.append(
                 repeat(lambda: connect(made.openflow, f"127.0.9.{3 + next(hasty) % 200}").close(), 1 / per_second, over)
@@ -90,8 +78,8 @@ def storm(
         over.set()
         for thread in threads:
             thread.join()
-        for sock in sockets:
-            sock.close()
+        for crowd in crowds:
+            crowd.close()
 
         def given_back() -> bool:
             now = load(pid)
@@ -100,12 +88,61 @@ def storm(
         back_s = seconds_until(given_back, 3 * _GIVEN_BACK_S)
         counted = watch.counted()
     after = load(pid)
-    yield told(name, "hasty connections", next(hasty), f"{silent} silent and {slow} slow ones beside them")
+    connections = next(hasty) + sum(crowd.connections for crowd in crowds)
+    yield told(name, "connections made", connections, f"{silent} silent and {slow} slow ones at any time")
     yield at_most(name, "links or switches lost", watch.losses(), 0, ", ".join(sorted(watch.down_switches)))
     yield at_most(name, "pings lost", result[1], 0, f"of {result[0]}")
     yield at_most(name, "all given back, s", back_s, _GIVEN_BACK_S, f"{before} → {after}")
-    yield told(name, "threads and descriptors during", during.threads + during.descriptors)
+    yield told(name, "threads, most", watch.most_threads, f"before {before.threads}")
+    yield told(name, "descriptors, most", watch.most_descriptors, f"before {before.descriptors}")
     yield told(name, "memory gained, MB", (after.rss_bytes - before.rss_bytes) / 1e6)
     yield told(name, "CPU during, share of a core", (during.cpu_s - before.cpu_s) / seconds)
     yield told(name, "API answer, worst, s", watch.api_worst_s, f"{len(watch.api_s)} answers, {watch.unanswered} none")
     yield told(name, "counted", counted.total(), str(dict(counted)))
+
+
+class _Crowd:
+    """Connections that are made again whenever the controller ends one; at each turn, each sends a byte.
+
+    Attributes
+    ----------
+    connections : int
+        How many were made in all.
+    """
+
+    def __init__(self, address: tuple[str, int], source: str, size: int, says: bytes) -> None:
+        self._address, self._source, self._says = address, source, says
+        self._sockets: list[socket.socket | None] = [None] * size
+        self._said = 0
+        self.connections = 0
+
+    def turn(self) -> None:
+        """Replace those that are over, and let each say its next byte."""
+        for place, sock in enumerate(self._sockets):
+            if sock is None or _is_over(sock):
+                if sock is not None:
+                    sock.close()
+                self._sockets[place] = connect(self._address, self._source)
+                self.connections += 1
+            elif self._says:
+                with contextlib.suppress(OSError):
+                    sock.sendall(self._says[self._said % len(self._says)].to_bytes())
+        self._said += 1
+
+    def close(self) -> None:
+        """Close all."""
+        for sock in self._sockets:
+            if sock is not None:
+                sock.close()
+
+
+def _is_over(sock: socket.socket) -> bool:
+    """Whether the controller closed a connection; what it said on it is thrown away."""
+    try:
+        while received := sock.recv(4096, socket.MSG_DONTWAIT):
+            pass
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+    return not received

@@ -74,7 +74,7 @@ class Watch:
         Switches that were not connected at some look.
     most_hosts_at_a_port : int
     api_worst_s : float
-        Longest time of one look's slowest request.
+        Longest time that GET /api/v1/fabric took.
     """
 
     stage: Stage
@@ -82,6 +82,8 @@ class Watch:
     invented_links: set[str] = field(default_factory=set)
     down_switches: set[str] = field(default_factory=set)
     most_hosts_at_a_port: int = 0
+    most_threads: int = 0
+    most_descriptors: int = 0
     api_s: list[float] = field(default_factory=list)
     unanswered: int = 0
 
@@ -127,6 +129,9 @@ class Watch:
                     self.unanswered += 1
 
     def _look(self, client: Client, wanted: frozenset[object]) -> None:
+        held = load(self.stage.daemon.pid)
+        self.most_threads = max(self.most_threads, held.threads)
+        self.most_descriptors = max(self.most_descriptors, held.descriptors)
         begun_s = time.monotonic()
         fabric = client.fabric()
         self.api_s.append(time.monotonic() - begun_s)
