@@ -55,6 +55,10 @@ def taken(data: bytes) -> bytes | None:
     return message
 
 
+class Misread(Exception):
+    """The checks and the framework's parser understood a message differently."""
+
+
 class Messages:
     """Judges what a switch sends, the framework's parser included."""
 
@@ -62,7 +66,13 @@ class Messages:
         self._switch = framework.Protocol13(framework.OFP_VERSION)
 
     def judge(self, data: bytes) -> Verdict:
-        """Read it as the channel does; an exception that leaves this would have left the channel's checks."""
+        """Read it as the channel does; an exception that leaves this would have left the channel's checks.
+
+        Raises
+        ------
+        Misread
+            A reply has another number of entries to the checks than to the parser, or a packet another port or frame.
+        """
         try:
             message = taken(data)
         except Violation:
@@ -70,7 +80,16 @@ class Messages:
         if message is None:
             hello = len(data) >= HEADER_BYTES and data[1] == MessageType.HELLO
             return Verdict.READ if hello and read_header(data).length <= len(data) else Verdict.INCOMPLETE
-        framework.ofproto_parser.msg_parser(self._switch, *read_header(message), message)
+        header = read_header(message)
+        parsed = framework.ofproto_parser.msg_parser(self._switch, *header, message)
+        if header.type == MessageType.MULTIPART_REPLY and isinstance(parsed.body, list):
+            elements = check_message(message)
+            if elements != len(parsed.body):
+                raise Misread(f"{elements} entries to the checks, {len(parsed.body)} to the parser")
+        elif header.type == MessageType.PACKET_IN:
+            place = check_packet_in(message)
+            if parsed.match["in_port"] != place.in_port or not message[place.data_offset :].startswith(parsed.data):
+                raise Misread(f"{place} to the checks, port {parsed.match['in_port']} to the parser")
         return Verdict.READ
 
 

@@ -11,6 +11,8 @@ Mutation = Callable[[Random, Sample, Sequence[Sample]], bytes]
 
 _TELLING = (0, 1, 2, 3, 4, 7, 8, 0x0F, 0x10, 0x18, 0x7F, 0x80, 0xFE, 0xFF)
 _MOST_BYTES = 0xFFFF
+# Such a message takes as long as hundreds of others.
+_STRETCHED_SHARE = 0.002
 
 
 def spoil_bytes(random: Random, data: bytearray) -> None:
@@ -85,6 +87,14 @@ def repeated(random: Random, sample: Sample, _: Sequence[Sample]) -> bytes:
     return _put(random, sample, field.start, field.start, piece * random.choice((1, 1, 2, 3, random.randint(1, 300))))
 
 
+def stretched(random: Random, sample: Sample, _: Sequence[Sample]) -> bytes:
+    """A structure there as often as the longest message holds it: the most work for whoever reads it."""
+    field = _inner(random, sample)
+    piece = sample.message[field.start : _padded(field, sample)]
+    room = _MOST_BYTES - len(sample.message)
+    return _put(random, sample, field.start, field.start, piece * (room // len(piece)), always_fitting=True)
+
+
 def taken_out(random: Random, sample: Sample, _: Sequence[Sample]) -> bytes:
     """A structure gone; mostly its containers' lengths shrink with it."""
     field = _inner(random, sample)
@@ -122,6 +132,8 @@ WITHOUT_STRUCTURES: tuple[Mutation, ...] = (blind, truncated, type_changed, cros
 def mutated(random: Random, pool: Sequence[Sample]) -> bytes:
     """A message of the pool, spoilt in one of the ways, and seldom in a second one."""
     sample = random.choice(pool)
+    if random.random() < _STRETCHED_SHARE:
+        return stretched(random, sample, pool)
     ways = MUTATIONS if len(sample.lengths) > 1 else WITHOUT_STRUCTURES
     message = random.choice(ways)(random, sample, pool)
     if random.random() < 0.1:
@@ -142,9 +154,10 @@ def _padded(field: LengthField, sample: Sample) -> int:
     return min(padded, len(sample.message))
 
 
-def _put(random: Random, sample: Sample, start: int, end: int, piece: bytes) -> bytes:
+def _put(random: Random, sample: Sample, start: int, end: int, piece: bytes, *, always_fitting: bool = False) -> bytes:
+    """A message with a piece in place of some of its bytes; mostly its containers' lengths follow."""
     data = bytearray(sample.message)
-    if random.random() < 0.8:
+    if always_fitting or random.random() < 0.8:
         grown = len(piece) - (end - start)
         for field in sample.lengths:
             if field.start < start and field.end >= end:

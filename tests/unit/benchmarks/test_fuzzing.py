@@ -13,7 +13,7 @@ import pytest
 from benchmarks import fuzzing
 from benchmarks.fuzzing import Tally, campaign, message_pool, probes, spoilt_frames, spoilt_messages
 from benchmarks.judging import Forged, Frames, Messages, Verdict
-from benchmarks.mutations import MUTATIONS, WITHOUT_STRUCTURES
+from benchmarks.mutations import MUTATIONS, WITHOUT_STRUCTURES, stretched
 from controller.lldp import Probe
 
 
@@ -78,6 +78,15 @@ def test_each_way_to_spoil_a_message_changes_it_and_gets_past_the_header_now_and
     verdicts = [messages.judge(spoilt) for _, spoilt in pairs]
     assert verdicts.count(Verdict.READ) > len(pairs) / 50
     assert verdicts.count(Verdict.INCOMPLETE) < len(pairs) / 5
+
+
+def test_a_stretched_message_is_as_long_as_messages_get_and_often_read_whole():
+    random, messages = Random(1), Messages()
+    pool = [good for good in message_pool(random) if len(good.lengths) > 1]
+    long = [stretched(random, good, pool) for good in pool[::8]]
+
+    assert all(60_000 < len(message) <= 0xFFFF for message in long)
+    assert [messages.judge(message) for message in long].count(Verdict.READ) > len(long) / 4
 
 
 def test_the_same_seed_draws_the_same_messages_and_frames():
