@@ -13,6 +13,8 @@ from topologies.errors import HeddleError
 
 OFP_VERSION = 0x04
 HEADER_BYTES = 8
+_TLS_HANDSHAKE = 0x16
+"""Where a version of OpenFlow is expected, the first byte of a TLS client (RFC 8446 section 5.1)."""
 
 _HEADER = struct.Struct("!BBHI")
 _HELLO_ELEMENT = struct.Struct("!HH")
@@ -147,6 +149,8 @@ def check_header(header: Header, phase: Phase, max_bytes: int) -> bool:
         raise Violation("version", f"sent a message of OpenFlow version 0x{version:02x}; set it to OpenFlow 1.3", 0)
     rule = _RULES[phase].get(kind)
     if rule is None:
+        if version == _TLS_HANDSHAKE:
+            raise Violation("type", "begins TLS, which is not set up here; set openflow_tls (docs/tls.md)", 0)
         raise Violation("type", f"sent a message of type {kind}, which has no place in phase {phase.name}", 1)
     read, shortest, longest = rule
     if not shortest <= length <= longest or length > max_bytes:

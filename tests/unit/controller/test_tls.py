@@ -20,8 +20,10 @@ import tls_switch
 from authority import Authority, Certificate, needs_openssl, openssl
 from tls_switch import TlsSwitch, client_context, knock, message
 
+from controller import framework
 from controller.config import TlsConfig
-from controller.tls import TlsIdentity
+from controller.framing import Phase, Violation, check_header, read_header
+from controller.tls import TlsIdentity, TlsSocket
 from topologies.errors import InputError
 
 pytestmark = needs_openssl
@@ -230,6 +232,15 @@ def test_a_peer_that_speaks_no_tls_is_refused(daemon: TlsDaemon, good: TlsSwitch
     assert good.is_alive()
 
 
+def test_a_switch_that_speaks_tls_where_none_is_set_up_is_told_apart(certificate: Certificate) -> None:
+    come, go = ssl.MemoryBIO(), ssl.MemoryBIO()
+    with contextlib.suppress(ssl.SSLWantReadError):
+        client_context(certificate).wrap_bio(come, go).do_handshake()
+
+    with pytest.raises(Violation, match="begins TLS, which is not set up here"):
+        check_header(read_header(go.read()), Phase.HELLO, 4096)
+
+
 def test_noise_in_a_handshake_is_refused(daemon: TlsDaemon, good: TlsSwitch) -> None:
     with knock(daemon.port) as peer:
         peer.sendall(b"\x16\x03\x01\x00\x05noise")
@@ -387,6 +398,64 @@ def test_a_message_of_nothing_but_tiny_records_keeps_nobody_waiting(
         assert len(flooder.expect(tls_switch.ECHO_REPLY)[1]) == 4000
 
 
+class Torrent:
+    """A plain socket to which a client writes faster than anybody reads: nothing on it ever waits."""
+
+    setsockopt = settimeout = close = None
+
+    def __init__(self, context: ssl.SSLContext) -> None:
+        self._come, self._go = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._client = context.wrap_bio(self._come, self._go)
+        self.wire = b""
+
+    def recv(self, most: int) -> bytes:
+        if self.wire:
+            taken, self.wire = self.wire[:most], self.wire[most:]
+            return taken
+        with contextlib.suppress(ssl.SSLWantReadError):
+            self._client.do_handshake()
+        return self._go.read()
+
+    def sendall(self, data: bytes) -> None:
+        self._come.write(data)
+
+    def write(self, records: int) -> None:
+        for _ in range(records):
+            self._client.write(b"x")
+        self.wire = self._go.read()
+
+
+def test_other_tasks_get_turns_while_tiny_records_keep_coming(files: TlsConfig, certificate: Certificate) -> None:
+    torrent = Torrent(client_context(certificate))
+    switch = TlsSocket(torrent, TlsIdentity(files))
+    assert switch.handshake() == certificate.digits
+    records = 20_000
+    torrent.write(records)
+    wire_bytes = len(torrent.wire)
+    turns = itertools.count()
+
+    other = framework.every(0, lambda: next(turns))
+    received = 0
+    while received < records:
+        received += len(switch.recv(65_536))
+    other.cancel()
+
+    assert next(turns) >= wire_bytes // 65_536
+
+
+def test_a_peer_that_only_connects_breaks_no_rule(daemon: TlsDaemon) -> None:
+    before = daemon.counts()
+
+    with knock(daemon.port) as peer:
+        peer.shutdown(socket.SHUT_WR)
+        while peer.recv(64):
+            pass
+
+    after = daemon.counts()
+    assert after["closed-by-switch"] == before.get("closed-by-switch", 0) + 1
+    assert after.get("tls", 0) == before.get("tls", 0)
+
+
 # ── files ────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -481,3 +550,21 @@ def test_nothing_older_or_weaker_is_ever_agreed_on(files: TlsConfig) -> None:
     assert context.verify_mode is ssl.CERT_REQUIRED
     assert context.options & ssl.OP_NO_RENEGOTIATION
     assert context.options & ssl.OP_NO_COMPRESSION
+
+
+def test_a_daemon_whose_key_does_not_fit_says_so_and_does_not_start(
+    own: Certificate, certificate: Certificate, tmp_path: Path
+) -> None:
+    words = (
+        "run", "--openflow", "127.0.0.1:0", "--api", "127.0.0.1:0", "--state", str(tmp_path),
+        "--tls-certificate", str(own.file), "--tls-key", str(certificate.key), "--tls-authority", str(own.authority),
+    )  # fmt: skip
+
+    done = subprocess.run(
+        [sys.executable, "-B", "-m", "heddle", *words], env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True, text=True, check=False, timeout=DEADLINE_S,
+    )  # fmt: skip
+
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith(f"heddle: {certificate.key} does not fit {own.file};")
+    assert "Traceback" not in done.stderr
