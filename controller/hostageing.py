@@ -15,6 +15,10 @@ from controller.hosts import Host, HostTable
 AGE_S = 300.0
 """A host that has not spoken for so long is asked; ARP between known hosts stays in the switches."""
 PROBES, INTERVAL_S = 3, 5.0
+DOUBT_INTERVAL_S, DOUBT_AGE_S = 1.0, 5.0
+"""For hosts in whose place there may be another one, so long after they spoke: one host a port is routed."""
+DOUBTS_PER_S, DOUBTS_BURST = 0.1, 4
+"""Newcomers at a port for whose sake the others there are asked."""
 PROBES_PER_S, _PROBES_AT_ONCE = 45.0, 5
 """At most 50 in any second."""
 AWAY_S = 30.0
@@ -54,6 +58,8 @@ class Ageing:
         self._due_s: dict[str, float] = {}
         self._queue: list[tuple[float, str]] = []
         self._asked: dict[str, tuple[int, float]] = {}
+        self._doubted: set[str] = set()
+        self._doubts: Buckets[PortId] = Buckets(DOUBTS_PER_S, DOUBTS_BURST)
         self._told: set[str] = set()
         self._names: AbstractSet[str] | None = None
         self._allowed: Buckets[None] = Buckets(PROBES_PER_S, _PROBES_AT_ONCE)
@@ -68,10 +74,20 @@ class Ageing:
                 self._queue = [(due_s, ip) for ip, due_s in self._due_s.items()]
                 heapq.heapify(self._queue)
 
+    def newcomer(self, ip: str, at: PortId, now_s: float) -> None:
+        """Somebody has come to a port: ask the others there soon whether they still are."""
+        others = [host for host in self._table.at(at) if host.ip != ip]
+        if not others or not self._doubts.take(at, now_s):
+            return
+        for host in others:
+            if host.ip not in self._asked:
+                self._doubted.add(host.ip)
+                self.watch(host.ip, max(now_s, self._table.spoke_s(host.ip) + DOUBT_AGE_S))
+
     def forget(self, ip: str) -> None:
         """A host is no more."""
         self._due_s.pop(ip, None)
-        self._asked.pop(ip, None)
+        self._rest(ip)
         self._told.discard(ip)
 
     def tick(self, now_s: float) -> list[Change]:
@@ -103,13 +119,14 @@ class Ageing:
         """Do what is due for a host; when it is due again, or None where the rate does not allow it now."""
         asked, began_s = self._asked.get(host.ip, (0, now_s))
         spoke_s = self._table.spoke_s(host.ip)
-        if spoke_s >= began_s or (not asked and host.certain and now_s - spoke_s < AGE_S):
-            self._rest(host)
+        fresh = not asked and host.certain and host.ip not in self._doubted and now_s - spoke_s < AGE_S
+        if fresh or spoke_s >= began_s:
+            self._rest(host.ip)
             self._told.discard(host.ip)
             return spoke_s + AGE_S
         place = self._place(at)
         if place in (Place.AWAY, Place.UNSEEN):
-            self._rest(host)
+            self._rest(host.ip)
             return now_s + AWAY_S
         if place is Place.NOT_YET:
             return now_s + INTERVAL_S
@@ -118,8 +135,8 @@ class Ageing:
                 return None
             self._send(at, probe(host.ip, host.mac))
             self._asked[host.ip] = (asked + 1, began_s)
-            return now_s + INTERVAL_S
-        self._rest(host)
+            return now_s + (DOUBT_INTERVAL_S if host.ip in self._doubted else INTERVAL_S)
+        self._rest(host.ip)
         if self._table.is_alone(host) and self._received_s(at) >= began_s:
             return now_s + AGE_S
         return self._found_silent(host, now_s, changes)
@@ -136,5 +153,6 @@ class Ageing:
             changes.append(Change(False, "host-silent", message, host.at))
         return now_s + AGE_S
 
-    def _rest(self, host: Host) -> None:
-        self._asked.pop(host.ip, None)
+    def _rest(self, ip: str) -> None:
+        self._asked.pop(ip, None)
+        self._doubted.discard(ip)

@@ -173,10 +173,7 @@ class HostWatch:
                 self._ageing.forget(ip)
                 continue
             self._ageing.watch(ip, now_s + AGE_S)
-            for other in self.table.at(host.at):
-                if not other.certain:
-                    # Its port was down since it spoke: the newcomer may be there instead of it.
-                    self._ageing.watch(other.ip, now_s)
+            self._ageing.newcomer(ip, host.at, now_s)
 
     def _save(self, most: int) -> None:
         saved, forgotten = [], []

@@ -8,7 +8,7 @@ import pytest
 from host_lan import Lan
 
 from controller.discovery import PortId
-from controller.hostageing import AGE_S, INTERVAL_S, PROBES, Ageing
+from controller.hostageing import AGE_S, DOUBT_AGE_S, INTERVAL_S, PROBES, Ageing
 from controller.hostcheck import Place
 from controller.hosts import Claim, HostTable
 from topologies.fabric import Fabric, Node, NodeKind
@@ -113,13 +113,24 @@ def test_a_port_that_flaps_keeps_its_hosts_and_no_backlog(lan: Lan) -> None:
     assert lan.owner(ONE.ip) == (ONE.mac, P1)
 
 
-def test_a_newcomer_in_the_place_of_a_host_whose_port_was_down_has_it_asked_at_once(lan: Lan) -> None:
-    lan.alive.clear()
-    lan.watch.port_lost(P1, lan.now)
+@pytest.mark.parametrize("alive", [True, False])
+@pytest.mark.parametrize("bounced", [True, False])
+def test_a_host_is_asked_soon_when_another_comes_to_its_port(lan: Lan, alive: bool, bounced: bool) -> None:
+    if not alive:
+        lan.alive.clear()
+    if bounced:
+        lan.watch.port_lost(P1, lan.now)
     lan.speak(Claim("02:00:00:00:00:05", "10.0.0.5", P1))
-    lan.run(ASKING_S)
-    assert lan.find(ONE.ip) is None
+    lan.run(DOUBT_AGE_S + 4)
+    assert (lan.find(ONE.ip) is not None) == alive
     assert lan.owner("10.0.0.5") == ("02:00:00:00:00:05", P1)
+
+
+def test_a_crowd_at_a_port_is_not_asked_for_each_newcomer(lan: Lan) -> None:
+    for i in range(60):
+        lan.speak(Claim(f"02:00:00:00:05:{i:02x}", f"10.0.5.{i}", P1))
+        lan.run(0.5)
+    assert len([sent for sent in lan.sent if sent.ethernet.destination == ONE.mac]) <= 5
 
 
 def test_at_most_fifty_probes_leave_in_any_second_and_everybody_gets_a_turn() -> None:
