@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from benchmarks.channel import connect, fair_packets, hostile, noticing, storm, stuck_reader, validator_cost
+from benchmarks.channel import connect, fair_packets, hostile, many_dpids, noticing, storm, stuck_reader, validator_cost
 from benchmarks.channel.lines import Line, RoundTrips, Run, shown
 from benchmarks.channel.picture import draw
 from heddle.output import print_json, print_table
@@ -31,6 +31,7 @@ ROWS: Mapping[str, Callable[[Run], Awaitable[None]]] = {
     "fin": noticing.measure_fin,
     "silent-peer": noticing.measure_silent,
     "fair-packets": fair_packets.measure,
+    "many-dpids": many_dpids.measure,
 }
 
 

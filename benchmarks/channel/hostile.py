@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
+import tomllib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 from random import Random
 
 import numpy as np
@@ -21,6 +23,7 @@ from benchmarks.channel.subject import daemon_under_test
 from controller.testing_messages import KINDS, broken, sample
 
 CLOSED_S, ECHO_S, GROWTH_BYTES = 0.1, 0.05, 10 << 20
+_CORPUS = Path(__file__).parents[2] / "tests" / "unit" / "controller" / "hostile" / "inputs.toml"
 _AT_A_TIME = 4
 _GIVE_UP_S = 3.0
 _MAX_LEFT_OPEN = 50
@@ -66,17 +69,34 @@ class Outcome:
     closed_s: float
 
 
+def published() -> Iterator[tuple[str, str, bytes]]:
+    """Messages that freeze the bare frameworks, with the kind of each: what was published against them, and more."""
+    for known in tomllib.loads(_CORPUS.read_text())["input"]:
+        if known["kind"] == "message":
+            data = bytes.fromhex(known["bytes"])
+            parts = {asked: kind for kind, asked in _ANSWERS.items()}
+            part = int.from_bytes(data[8:10])
+            kind = "hello" if data[1] == of.HELLO else parts.get((of.MULTIPART_REQUEST, part), f"type {data[1]}")
+            yield kind, known["name"], data
+
+
 def attempts(seeds: Sequence[int]) -> Iterator[Attempt]:
     """All of them; a header that says more than is there is left out, since its rest may still come."""
+    for kind, what, data in published():
+        yield from _moments(kind, what, data)
     for seed in seeds:
         for kind in KINDS:
             for what, data in broken(sample(kind, Random(seed))):  # noqa: S311 - the same ones in every run
                 if what.startswith("header") and what.endswith(("over", "largest")):
                     continue
-                yield Attempt(kind, what, When.FIRST, data)
-                yield Attempt(kind, what, When.UP, data)
-                if kind in _ANSWERS:
-                    yield Attempt(kind, what, When.ASKED, data)
+                yield from _moments(kind, what, data)
+
+
+def _moments(kind: str, what: str, data: bytes) -> Iterator[Attempt]:
+    yield Attempt(kind, what, When.FIRST, data)
+    yield Attempt(kind, what, When.UP, data)
+    if kind in _ANSWERS:
+        yield Attempt(kind, what, When.ASKED, data)
 
 
 async def attack(cue: Cue, controller: tuple[str, int], seeds: Sequence[int]) -> list[Outcome]:

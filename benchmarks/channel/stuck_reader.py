@@ -52,7 +52,7 @@ async def _stick(switch: FakeSwitch, ends_s: float) -> float:
 
 async def measure(run: Run) -> None:
     """Compare ARP round trips of good switches without and with a stuck one."""
-    seconds = 3.0 if run.quick else 20.0
+    seconds = 3.0 if run.quick else 25.0
     async with daemon_under_test(run.framework) as subject, Fleet(subject.openflow) as fleet:
         good = GoodSwitches(fleet)
         await good.come()
