@@ -70,7 +70,10 @@ class ConnectedSwitch:
         return [wire.read_port(port) for port in descriptions if wire.is_physical(port)]
 
     def send_frame(self, port: int, frame: bytes) -> None:
-        self._connection.send_msg(wire.packet_out(self._connection, port, frame))
+        self._connection.send(wire.packet_out(port, frame))
+
+    def read_counters(self, ports: Sequence[int]) -> list[wire.PortCounters]:
+        return wire.read_counters(self._connection, ports)
 
     def read_rules(self) -> tuple[SwitchRules, int]:
         return wire.read_rules(self._connection)

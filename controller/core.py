@@ -12,6 +12,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
+from controller.cabling import declared_cabling
 from controller.config import Config
 from controller.discovery import Change, Discovery, PortId
 from controller.eventlog import EventLog
@@ -30,6 +31,7 @@ from controller.service import (
     LinkStatus,
     PlanStatus,
     PortRole,
+    Probing,
     Readiness,
     SwitchStatus,
 )
@@ -55,7 +57,7 @@ STATUS_S = 0.5
 RETRY_S = 1.0
 """Wait before a switch that did not take its first rules is asked again."""
 
-_COUNTED_ONLY = frozenset({"lldp-foreign", "lldp-replayed", "port-up", "port-edge", "link-seen"})
+_COUNTED_ONLY = frozenset({"port-up", "port-edge", "link-seen"})
 
 _CHANGES_NOTHING = frozenset(
     {
@@ -65,8 +67,13 @@ _CHANGES_NOTHING = frozenset(
         "host-silent",
         "link-overloaded",
         "lldp-foreign",
+        "lldp-forged",
+        "lldp-relayed",
         "lldp-replayed",
+        "lldp-returned",
+        "lldp-stale",
         "port-conflict",
+        "probing",
     }
 )
 _WAITING = Readiness(False, "waiting for switches")
@@ -130,9 +137,10 @@ class Core:
             runtime.now_s(),
         )
         self._hosts = self._watch.table
-        self._discovery = Discovery(store.secret(), lambda port: bool(self._hosts.at(port)))
+        self._discovery = Discovery(store.secret(), self._hosts.seen_s, declared_cabling(declared))
         self._keeper = PlanKeeper(config, store, runtime, self._events, planner, self._observed, self._publish_statuses)
         self._installer, self._jobs = self._keeper.installer, self._keeper.jobs
+        self._being_read: set[int] = set()
         self._first_switch_s: float | None = None
         self._dirty = self._urgent = False
         self._changed_s = runtime.now_s()
@@ -250,13 +258,35 @@ class Core:
         for counter in counters:
             port = PortId(dpid, counter.port)
             self._meter.read(port, Reading(now_s, counter.rx_bytes, counter.tx_bytes))
-            self._discovery.counters_read(port, counter.rx_packets)
             self._watch.counters_read(port, counter.rx_packets, now_s)
             link = view.fabric.link_by_id.get(LinkId(name, counter.port))
             if link is not None and link.id not in view.assumed:
                 self._took(self._overload.read(link, self._meter.sent_bps(port)))
 
     def switch_error(self, dpid: int, message: str) -> None:
+    def _read_suspects(self, dpid: int, ports: Sequence[int]) -> None:
+        """Ask a switch for the counters of ports whose links may be lost; one question at a time."""
+        switch = self._switches.get(dpid)
+        if switch is None or dpid in self._being_read:
+            return
+        self._being_read.add(dpid)
+
+        def ask() -> None:
+            asked_s = self._runtime.now_s()
+            try:
+                counters = switch.read_counters(ports)
+            except HeddleError as error:
+                log.debug("no counters from %s: %s", self._name(dpid), error)
+                return
+            finally:
+                self._being_read.discard(dpid)
+            for counter in counters:
+                self._discovery.counters_read(
+                    PortId(dpid, counter.port), counter.rx_packets, asked_s, self._runtime.now_s()
+                )
+
+        self._runtime.spawn(ask)
+
         """A switch complained of something that nobody waits for."""
         self._events.note("switch-error", f"switch {self._name(dpid)}: {message}")
 
@@ -267,7 +297,9 @@ class Core:
         now_s = self._runtime.now_s()
         for port, frame in self._discovery.probes_due(now_s):
             self._send_frame(port, frame)
-        self._took(self._discovery.tick())
+        for dpid, ports in self._discovery.readings_due(now_s).items():
+            self._read_suspects(dpid, ports)
+        self._took(self._discovery.tick(now_s))
         for port in tuple(self._discovery.contested):
             if self._watch.gone(port, now_s):
                 self._discovery.contested.discard(port)
@@ -298,7 +330,7 @@ class Core:
 
     def _took(self, changes: Sequence[Change]) -> None:
         for change in changes:
-            if change.kind in _COUNTED_ONLY:
+            if change.kind in _COUNTED_ONLY or not change.message:
                 self._events.counts[change.kind] += 1
             else:
                 self._events.note(change.kind, change.message, source=str(change.at or ""))
@@ -403,6 +435,9 @@ class Core:
 
     def counters(self) -> Mapping[str, int]:
         return dict(self._events.counts) | {f"channel-{kind}": n for kind, n in dict(self._channel_counts).items()}
+    def probing(self) -> Probing:
+        return self._discovery.probing()
+
 
     def submit_job(self, job: Job) -> Future[JobStatus]:
         return self._runtime.call_soon(lambda: self._submit(job))

@@ -1,67 +1,34 @@
 """Which port leads where: a state machine fed with port events, probes that arrive, counters and time.
 
-It sends nothing and reads no clock: `probes_due` says what to send, every call takes the time.
+It sends nothing and reads no clock: `probes_due` and `readings_due` say what to send and to ask, every call takes the
+time. Which probes make links is `controller.cabling`'s to judge.
 """
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Mapping
 
-from controller.lldp import Probe, read_probe, write_probe
-from controller.service import PortRole
+from controller.cabling import MISSED_ROUNDS, Cabling, Declared
+from controller.lldp import Probe, claims_to_be_a_probe, read_probe, sender_of, write_probe
+from controller.ports import Change, PortId, PortState, SwitchState
+from controller.probing import Pace, ProbeSchedule
+from controller.service import PortRole, Probing
+from controller.silence import SilenceWatch
 
-PROBE_ROUNDS = 3
+__all__ = ["MAX_AGE_S", "PROBE_ROUNDS", "Change", "Discovery", "PortId"]
+
+PROBE_ROUNDS = MISSED_ROUNDS
 """Rounds without an answer after which a port counts as an edge, or a silent link as lost."""
-FIRST_INTERVAL_S = 0.3
-STEADY_INTERVAL_S = 1.0
-MAX_AGE_S = 2.0
+MAX_AGE_S = 1.0
 """A probe that took longer was held back or replayed."""
-
-
-class PortId(NamedTuple):
-    """A port of the fabric by numbers."""
-
-    dpid: int
-    port: int
-
-    def __str__(self) -> str:
-        return f"{self.dpid:016x}:{self.port}"
-
-
-@dataclass(slots=True)
-class _Port:
-    up: bool
-    role: PortRole = PortRole.UNKNOWN
-    rounds: int = 0
-    next_probe_s: float = 0.0
-    nonces: dict[int, float] = field(default_factory=dict)
-    # Where this port's probes arrive, and how many were sent since one last did.
-    peer: PortId | None = None
-    missed: int = 0
-    rx_packets: int = 0
-    rx_progress: bool = False
-    connected: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """What an input changed.
-
-    Attributes
-    ----------
-    urgent : bool
-        Something was lost, so tell readers at once.
-    at : PortId or None
-        The port whose peer brought it about; what one port can repeat at will is not said each time.
-    """
-
-    urgent: bool
-    kind: str
-    message: str
-    at: PortId | None = None
+SUSPECT_ROUNDS = 2
+"""So many probes lost in both directions make a link suspect: its counters are read."""
+FOREIGN_QUIET_S = 3600.0
+"""What a port's neighbour says of itself is told once in this time."""
+_MAX_NONCES = 8
+# Of one clock, but written in whole nanoseconds.
+_CLOCK_GRAIN_S = 1e-6
 
 
 class Discovery:
@@ -71,25 +38,51 @@ class Discovery:
     ----------
     secret : bytes
         Key of the probes' signature.
-    host_at : callable
-        Says whether a host that still answers is known at a port: such a port becomes no link.
+    host_seen_s : callable
+        When a host was last seen at a port; 0 where one is known but was not seen yet, None where none is known.
+    declared : mapping of PortId to PortId or None, optional
+        Where ports are declared to lead, see `controller.cabling.declared_cabling`.
+
+    Attributes
+    ----------
+    contested : set of PortId
+        Ports whose hosts are to be asked whether they are there.
     """
 
-    def __init__(self, secret: bytes, host_at: Callable[[PortId], bool]) -> None:
+    def __init__(
+        self, secret: bytes, host_seen_s: Callable[[PortId], float | None], declared: Declared | None = None
+    ) -> None:
         self._secret = secret
-        self._host_at = host_at
-        self._ports: dict[PortId, _Port] = {}
-        self.contested: set[PortId] = set()
+        self._ports: dict[PortId, PortState] = {}
+        self._switches: dict[int, SwitchState] = {}
+        self._schedule = ProbeSchedule()
+        self._silence = SilenceWatch()
+        self._cabling = Cabling(self._ports, self._switches, declared or {}, host_seen_s)
+        # Ports that have missed enough for a conclusion.
+        self._overdue: dict[PortId, None] = {}
+        self.contested = self._cabling.contested
+
+    # ── ports and switches ───────────────────────────────────────────────────────────────────────
 
     def port_up(self, port: PortId, now_s: float) -> list[Change]:
         """A port exists and has link, newly or still (a reconnecting switch lists all its ports)."""
+        switch = self._switches.setdefault(port.dpid, SwitchState())
+        if not switch.connected:
+            switch.connected, switch.connected_s = True, now_s
         state = self._ports.get(port)
         if state is not None and state.up:
-            state.connected = True
-            state.missed = 0
-            state.next_probe_s = now_s
+            if not state.listed:
+                # What was lost while nobody could hear it is no evidence.
+                state.listed, state.missed = True, 0
+                self._overdue.pop(port, None)
+                if state.heard_from is not None:
+                    self._ports[state.heard_from].missed = 0
+                    self._overdue.pop(state.heard_from, None)
+                is_edge = state.role is PortRole.EDGE and state.peer is None
+                self._schedule.put(port, Pace.EDGE if is_edge else Pace.FABRIC, now_s)
             return []
-        self._ports[port] = _Port(up=True, next_probe_s=now_s)
+        self._ports[port] = switch.ports[port.port] = PortState(True, since_s=now_s)
+        self._schedule.put(port, Pace.FABRIC, now_s)
         return [Change(False, "port-up", f"port {port} is up")]
 
     def port_down(self, port: PortId) -> list[Change]:
@@ -98,116 +91,210 @@ class Discovery:
         if state is None or not state.up:
             return []
         self._forget_cable(port)
-        self._ports[port] = _Port(up=False)
+        self._ports[port] = self._switches[port.dpid].ports[port.port] = PortState(False)
+        self._schedule.drop(port)
+        self._overdue.pop(port, None)
         self.contested.discard(port)
         return [Change(True, "port-down", f"port {port} is down")]
 
     def ports_of(self, dpid: int) -> frozenset[int]:
         """Numbers of a switch's known ports."""
-        return frozenset(port.port for port in self._ports if port.dpid == dpid)
+        switch = self._switches.get(dpid)
+        return frozenset(switch.ports) if switch is not None else frozenset()
 
     def switch_gone(self, dpid: int) -> None:
         """The channel to a switch is lost; its data plane may live, so its cables stay."""
-        for port, state in self._ports.items():
-            if port.dpid == dpid:
-                state.connected = False
+        switch = self._switches.get(dpid)
+        if switch is None:
+            return
+        switch.connected = False
+        for number, state in switch.ports.items():
+            port = PortId(dpid, number)
+            state.listed = False
+            self._trust(port, state)
+            self._schedule.drop(port)
 
-    def probes_due(self, now_s: float) -> Iterator[tuple[PortId, bytes]]:
+    # ── probes ───────────────────────────────────────────────────────────────────────────────────
+
+    def probes_due(self, now_s: float) -> list[tuple[PortId, bytes]]:
         """Probes to send now, each with the port that sends it."""
-        for port, state in self._ports.items():
-            if not (state.up and state.connected) or state.next_probe_s > now_s:
-                continue
-            nonce = secrets.randbits(64)
-            state.nonces = {old: at for old, at in state.nonces.items() if now_s - at <= MAX_AGE_S}
-            state.nonces[nonce] = now_s
-            state.rounds += 1
-            state.missed += 1
-            state.next_probe_s = now_s + (FIRST_INTERVAL_S if state.rounds <= PROBE_ROUNDS else STEADY_INTERVAL_S)
-            probe = Probe(port.dpid, port.port, nonce, int(now_s * 1e9))
-            yield port, write_probe(probe, self._secret)
+        return [(port, self._probe(port, self._ports[port], now_s)) for port in self._schedule.take(now_s)]
+
+    def _probe(self, port: PortId, state: PortState, now_s: float) -> bytes:
+        nonce = secrets.randbits(64)
+        state.nonces = {old: at_s for old, at_s in state.nonces.items() if now_s - at_s <= MAX_AGE_S}
+        if len(state.nonces) >= _MAX_NONCES:
+            del state.nonces[next(iter(state.nonces))]
+        state.nonces[nonce] = now_s
+        state.missed += 1
+        if state.peer is not None:
+            self._silence.probed(state.peer, now_s)
+            self._doubt(port, state, state.peer, now_s)
+        if state.missed > PROBE_ROUNDS and (state.peer is not None or state.role is PortRole.UNKNOWN):
+            self._overdue[port] = None
+        return write_probe(Probe(port.dpid, port.port, nonce, int(now_s * 1e9)), self._secret)
 
     def lldp_arrived(self, at: PortId, frame: bytes, now_s: float) -> list[Change]:
         """An LLDP frame came in at a port; the change's kind says what it was worth."""
         probe = read_probe(frame, self._secret)
         if probe is None:
-            return [Change(False, "lldp-foreign", f"foreign LLDP at port {at} is ignored")]
+            return [self._unsigned(at, frame, now_s)]
         sender = PortId(probe.dpid, probe.port)
+        sent_s = probe.sent_ns / 1e9
+        if not -_CLOCK_GRAIN_S <= now_s - sent_s <= MAX_AGE_S:
+            message = f"a probe of port {sender} came in at port {at} more than {MAX_AGE_S:g} s after it was sent: "
+            return [Change(False, "lldp-replayed", message + "somebody kept it, or this daemon was busy", at)]
+        if sender == at:
+            return [Change(False, "lldp-returned", "", at)]
         sending, receiving = self._ports.get(sender), self._ports.get(at)
-        if sending is None or receiving is None or not sending.up or not receiving.up or sender == at:
+        if not (self._speaks(sender) and self._speaks(at)) or sending is None or receiving is None:
+            return [Change(False, "lldp-stale", "", at)]
+        if probe.nonce not in sending.nonces:
+            if sent_s < sending.since_s:
+                return [Change(False, "lldp-stale", "", at)]
+            message = f"a probe of port {sender} came in at port {at} after it had been seen: somebody repeats it"
+            return [Change(False, "lldp-replayed", message, at)]
+        if sending.peer == at:
+            self._confirm(sender, sending, probe.nonce)
             return []
-        sent_s = sending.nonces.pop(probe.nonce, None)
-        if sent_s is None or now_s - sent_s > MAX_AGE_S:
-            return [Change(False, "lldp-replayed", f"a probe of {sender} at {at} is old or was seen before")]
-        if receiving.role is PortRole.EDGE and self._host_at(at):
-            self.contested.add(at)
-            return [Change(False, "port-conflict", f"port {at} has a host, and now a probe from {sender}")]
-        self.contested.discard(at)
-        sending.missed = 0
-        known = sending.peer == at and receiving.role is PortRole.FABRIC
-        if known:
-            return []
+        refusal = self._cabling.refusal(sender, at, now_s)
+        if refusal is not None:
+            # Its nonce stays good: the probe that this one is a copy of may be on its way to where it belongs.
+            return [refusal]
         changes = []
-        if sending.peer not in (None, at):
-            changes.append(Change(True, "link-moved", f"port {sender} now leads to {at}"))
-        sending.peer = at
+        # Both, so no short cut.
+        if self._forget_cable(sender, but=(sender, at)) | self._forget_cable(at, but=(sender, at)):
+            changes.append(Change(True, "link-moved", f"port {sender} now leads to {at}", sender))
+        sending.peer, receiving.heard_from = at, sender
+        sending.former = receiving.former = None
         receiving.role = PortRole.FABRIC
+        self.contested -= {sender, at}
+        for end in (sender, at):
+            self._schedule.put(end, Pace.FABRIC, now_s)
+        self._confirm(sender, sending, probe.nonce)
         changes.append(Change(False, "link-seen", f"port {sender} leads to {at}"))
         return changes
 
-    def counters_read(self, port: PortId, rx_packets: int) -> None:
-        """The receive counter of a port; a link whose ends still receive is saturated, not lost."""
+    def _speaks(self, port: PortId) -> bool:
         state = self._ports.get(port)
-        if state is not None:
-            state.rx_progress = rx_packets > state.rx_packets
-            state.rx_packets = rx_packets
+        return state is not None and state.up and self._switches[port.dpid].connected
 
-    def tick(self) -> list[Change]:
+    def _confirm(self, sender: PortId, sending: PortState, nonce: int) -> None:
+        del sending.nonces[nonce]
+        sending.missed = 0
+        self._overdue.pop(sender, None)
+        self._trust(sender, sending)
+
+    def _unsigned(self, at: PortId, frame: bytes, now_s: float) -> Change:
+        if claims_to_be_a_probe(frame):
+            message = f"LLDP that poses as a probe of this daemon came in at port {at} without its signature"
+            return Change(False, "lldp-forged", message + ": it is forged, or another Heddle sends it", at)
+        state, message = self._ports.get(at), ""
+        if state is not None and state.role is PortRole.EDGE:
+            said_s = state.foreign_said_s
+            if said_s is None or now_s - said_s >= FOREIGN_QUIET_S:
+                state.foreign_said_s = now_s
+                name = sender_of(frame)
+                message = f"port {at} receives LLDP of {repr(name) if name else 'somebody'}, which makes no link"
+        return Change(False, "lldp-foreign", message, at)
+
+    # ── silence ──────────────────────────────────────────────────────────────────────────────────
+
+    def readings_due(self, now_s: float) -> Mapping[int, list[int]]:
+        """Ports, by dpid, whose receive counters are to be read at once, since their links are suspect."""
+        due: dict[int, list[int]] = {}
+        for port in self._silence.readings_due(now_s):
+            due.setdefault(port.dpid, []).append(port.port)
+        return due
+
+    def counters_read(self, port: PortId, rx_packets: int, asked_s: float, now_s: float) -> None:
+        """The receive counter of a port, as its switch answered a question of `readings_due`."""
+        self._silence.read(port, rx_packets, asked_s, now_s)
+
+    def _doubt(self, port: PortId, state: PortState, peer: PortId, now_s: float) -> None:
+        back = self._ports[peer]
+        if min(state.missed, back.missed) < SUSPECT_ROUNDS or port in self._silence:
+            return
+        if self._switches[port.dpid].connected and self._switches[peer.dpid].connected:
+            for end in (port, peer):
+                self._silence.doubt(end, now_s)
+                self._schedule.put(end, Pace.SUSPECT, now_s)
+
+    def _trust(self, port: PortId, state: PortState) -> None:
+        """A port's link is not suspect: a probe crossed it, or nobody can tell."""
+        for end in (port, state.peer, state.heard_from):
+            if end is not None and end in self._silence:
+                self._silence.trust(end)
+                self._schedule.set_pace(end, Pace.FABRIC)
+
+    def _is_silent(self, port: PortId, state: PortState) -> bool:
+        peer = state.peer
+        if peer is None or min(state.missed, self._ports[peer].missed) <= PROBE_ROUNDS:
+            return False
+        return self._silence.is_still(port) and self._silence.is_still(peer)
+
+    def tick(self, now_s: float) -> list[Change]:
         """Draw the conclusions that only time allows: edge ports and silent links."""
         changes = []
-        for port, state in self._ports.items():
-            # One round more than was missed: the last probe may still be on its way.
-            if not state.up or state.missed <= PROBE_ROUNDS:
+        for port in tuple(self._overdue):
+            state = self._ports[port]
+            if port not in self._overdue:
                 continue
             if state.role is PortRole.UNKNOWN and state.peer is None:
-                state.role = PortRole.EDGE
+                state.role, state.edge_since_s = PortRole.EDGE, now_s
+                self._schedule.set_pace(port, Pace.EDGE)
+                del self._overdue[port]
                 changes.append(Change(False, "port-edge", f"port {port} is an edge port"))
-            elif state.peer is not None and self._silent(state):
+            elif state.peer is not None and self._is_silent(port, state):
                 peer = state.peer
                 self._forget_cable(port)
-                changes.append(
-                    Change(
-                        True,
-                        "link-silent",
-                        f"the link {port} → {peer} answers no probe and carries nothing",
-                    )
-                )
+                state.former, self._ports[peer].former = peer, port
+                message = f"the link {port} → {peer} answers no probe and carries nothing"
+                changes.append(Change(True, "link-silent", message))
+        if (news := self._schedule.news(now_s)) is not None:
+            changes.append(Change(False, "probing", news))
         return changes
 
-    def _silent(self, state: _Port) -> bool:
-        back = self._ports.get(state.peer) if state.peer is not None else None
-        if back is None or not (state.connected and back.connected):
-            return False
-        return back.missed > PROBE_ROUNDS and not state.rx_progress and not back.rx_progress
+    # ── cables ───────────────────────────────────────────────────────────────────────────────────
 
-    def _forget_cable(self, port: PortId) -> None:
-        for other, state in self._ports.items():
-            if state.peer == port or other == port:
-                state.peer = None
-                state.role = PortRole.UNKNOWN
-                state.rounds = state.missed = 0
+    def _forget_cable(self, port: PortId, but: tuple[PortId, ...] = ()) -> bool:
+        """Forget where a port leads and what leads to it, but for one cable; whether there was something to forget."""
+        state = self._ports[port]
+        forgotten = False
+        if state.peer is not None and state.peer not in but:
+            self._unlink(port, state.peer)
+            forgotten = True
+        if state.heard_from is not None and state.heard_from not in but:
+            self._unlink(state.heard_from, port)
+            forgotten = True
+        return forgotten
+
+    def _unlink(self, sender: PortId, at: PortId) -> None:
+        sending, receiving = self._ports[sender], self._ports[at]
+        self._trust(sender, sending)
+        sending.peer = receiving.heard_from = None
+        receiving.role = PortRole.UNKNOWN
+        for end, state in ((sender, sending), (at, receiving)):
+            state.missed = 0
+            self._overdue.pop(end, None)
+            self._schedule.set_pace(end, Pace.FABRIC)
 
     def role(self, port: PortId) -> PortRole:
         """What is known of a port."""
         state = self._ports.get(port)
         return state.role if state is not None else PortRole.UNKNOWN
 
+    def probing(self) -> Probing:
+        """How often ports are probed, and how soon a silent link is noticed."""
+        return self._schedule.probing()
+
     def edge_ports(self) -> dict[int, frozenset[int]]:
         """Edge ports with link, by dpid."""
-        found: dict[int, set[int]] = {}
-        for port, state in self._ports.items():
-            if state.up and state.role is PortRole.EDGE:
-                found.setdefault(port.dpid, set()).add(port.port)
-        return {dpid: frozenset(ports) for dpid, ports in found.items()}
+        found = {
+            dpid: frozenset(number for number, state in switch.ports.items() if state.role is PortRole.EDGE)
+            for dpid, switch in self._switches.items()
+        }
+        return {dpid: ports for dpid, ports in found.items() if ports}
 
     def cables(self) -> Iterator[tuple[PortId, PortId]]:
         """Directed links seen in both directions, each direction once, in the order of their ports."""

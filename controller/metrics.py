@@ -15,6 +15,7 @@ def exposition(service: Service) -> str:
     jobs = Counter(status.state for status in service.jobs())
     plan = service.plan()
     links = service.links()
+    probing = service.probing()
     families = (
         _family("heddle_ready", "gauge", "1 once the daemon carries traffic as asked.",
                 [({}, float(service.readiness().ready))]),
@@ -27,6 +28,11 @@ def exposition(service: Service) -> str:
                 [({"link": str(link.source)}, link.capacity_bps) for link in links if link.capacity_bps is not None]),
         _family("heddle_link_load_bits_per_second", "gauge", "Load of the directed link, from port counters.",
                 [({"link": str(link.source)}, link.load_bps) for link in links if link.load_bps is not None]),
+        _family("heddle_probed_fabric_ports", "gauge", "Ports probed as ends of links.",
+                [({}, float(probing.ports))]),
+        _family("heddle_silent_link_noticed_seconds", "gauge",
+                "After how long a link that carries nothing, while its ports keep link, is noticed at the latest.",
+                [({}, probing.noticed_s)]),
         _family("heddle_plan_epoch", "gauge", "Number of the active plan, 0 without one.",
                 [({}, float(plan.epoch) if plan is not None else 0.0)]),
         _family("heddle_plan_paths", "gauge", "Paths of the active plan.",

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Protocol, TypeVar
 
-from controller.wire import Port
+from controller.wire import Port, PortCounters
 from dataplane.rules import SwitchRules
 from dataplane.update import Operation
 
@@ -60,6 +60,16 @@ class Switch(Protocol):
 
     def send_frame(self, port: int, frame: bytes) -> None:
         """Send a frame out of a port; lost where the switch is gone."""
+        ...
+
+    def read_counters(self, ports: Sequence[int]) -> list[PortCounters]:
+        """Counters of these ports, or of more; waits.
+
+        Raises
+        ------
+        HeddleError
+            It did not answer.
+        """
         ...
 
     def read_rules(self) -> tuple[SwitchRules, int]:

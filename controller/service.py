@@ -158,6 +158,31 @@ class Readiness:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class Probing:
+    """How the daemon watches the links between switches.
+
+    Attributes
+    ----------
+    ports : int
+        Ports that are probed as ends of links.
+    interval_s : float
+        Time between two probes of one of them.
+    noticed_s : float
+        After how long a link that carries nothing, while its ports keep link, is noticed at the latest.
+    """
+
+    ports: int
+    interval_s: float
+    noticed_s: float
+
+    def __str__(self) -> str:
+        return (
+            f"probing {self.ports:,} fabric ports, each every {self.interval_s:.1f} s: "
+            f"a silent link is noticed within {self.noticed_s:.1f} s"
+        )
+
+
 class Service(Protocol):
     """The daemon as the API sees it."""
 
@@ -171,6 +196,8 @@ class Service(Protocol):
     def events(self, after_id: int = 0) -> tuple[Event, ...]:
         """The latest events (a bounded number), oldest first, with ids above ``after_id``."""
         ...
+
+    def probing(self) -> Probing: ...
 
     def counters(self) -> Mapping[str, int]:
         """Counts since start, by name: packets refused by reason, installs, plans and so on."""

@@ -17,6 +17,7 @@ from controller.service import (
     LinkStatus,
     PlannedPath,
     PlanStatus,
+    Probing,
     Readiness,
     SwitchStatus,
     UnknownJob,
@@ -112,6 +113,9 @@ class FakeService:
 
     def events(self, after_id: int = 0) -> tuple[Event, ...]:
         return tuple(event for event in self.happened if event.id > after_id)
+
+    def probing(self) -> Probing:
+        return Probing(64, 0.3, 1.5)
 
     def counters(self) -> Mapping[str, int]:
         return self.counts

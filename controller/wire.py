@@ -5,6 +5,8 @@ Section numbers are those of OpenFlow 1.3.5. Every function that waits for a swi
 
 from __future__ import annotations
 
+import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +20,9 @@ from dataplane.update import AddFlow, AddGroup, AddMeter, ChangeMeter, Operation
 
 _EXACT_COOKIE = 0xFFFF_FFFF_FFFF_FFFF
 _TABLES_TIMEOUT_S = 30.0
+# Header, buffer, port of arrival and bytes of actions; one output action.
+_PACKET_OUT = struct.Struct("!BBHIIIH6xHHIH6x")
+_OUTPUT_BYTES = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +65,17 @@ class PacketIn:
 # ── frames ───────────────────────────────────────────────────────────────────────────────────────
 
 
-def packet_out(connection: Protocol13, port: int, frame: bytes) -> Any:
-    """Send a frame out of a port (section 7.3.7)."""
-    actions = [parser.OFPActionOutput(port, 0)]
-    return parser.OFPPacketOut(connection, ofp.OFP_NO_BUFFER, ofp.OFPP_CONTROLLER, actions, frame)
+def packet_out(port: int, frame: bytes) -> bytes:
+    """The message that sends a frame out of a port (sections 7.3.7 and 7.2.5), with transaction id 0.
+
+    Written at once: through the framework's classes it takes 20 times as long, and probes are most of what is sent.
+    """
+    length = _PACKET_OUT.size + len(frame)
+    return _PACKET_OUT.pack(
+        ofp.OFP_VERSION, ofp.OFPT_PACKET_OUT, length, 0,
+        ofp.OFP_NO_BUFFER, ofp.OFPP_CONTROLLER, _OUTPUT_BYTES,
+        ofp.OFPAT_OUTPUT, _OUTPUT_BYTES, port, 0,
+    ) + frame  # fmt: skip
 
 
 def read_packet_in(message: Any) -> PacketIn:
@@ -91,15 +103,21 @@ def read_port_status(message: Any) -> PortChange:
     return PortChange(read_port(message.desc), message.reason == ofp.OFPPR_DELETE)
 
 
-def read_counters(connection: Connection) -> list[PortCounters]:
-    """Counters of all physical ports (section 7.3.5.6).
+def read_counters(connection: Connection, ports: Sequence[int] | None = None) -> list[PortCounters]:
+    """Counters of all physical ports, or of a few (section 7.3.5.6).
+
+    Parameters
+    ----------
+    ports : sequence of int, optional
+        One is asked for by its number; more in one question, for all ports.
 
     Raises
     ------
     HeddleError
         The switch did not answer.
     """
-    replies = connection.request(parser.OFPPortStatsRequest(connection, 0, ofp.OFPP_ANY))
+    port = ports[0] if ports is not None and len(ports) == 1 else ofp.OFPP_ANY
+    replies = connection.request(parser.OFPPortStatsRequest(connection, 0, port))
     return [
         PortCounters(
             stats.port_no, stats.rx_bytes, stats.tx_bytes, stats.rx_packets

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from pathlib import Path
@@ -15,7 +16,7 @@ from controller.core import Core
 from controller.discovery import PortId
 from controller.planning import PlanRequest, make_plan
 from controller.store import Store
-from controller.wire import PacketIn, Port
+from controller.wire import PacketIn, Port, PortCounters
 from dataplane.pipeline import ipv4_packet
 from dataplane.rules import SwitchRules
 from dataplane.update import Operation, apply_operations
@@ -150,6 +151,10 @@ class FakeSwitch:
     def send_frame(self, port: int, frame: bytes) -> None:
         self._world.carry(PortId(self.dpid, port), frame)
 
+    def read_counters(self, ports: Sequence[int]) -> list[PortCounters]:
+        self._wait(self.read_s)
+        return [PortCounters(port, 0, 0, self._world.received[PortId(self.dpid, port)]) for port in ports]
+
     def read_rules(self) -> tuple[SwitchRules, int]:
         self._wait(self.read_s)
         self._world.while_reading()
@@ -174,7 +179,23 @@ class FakeSwitch:
 
 
 class World:
-    """A fabric of fake switches round one core."""
+    """A fabric of fake switches round one core.
+
+    Attributes
+    ----------
+    dead : set of PortId
+        Ports without link.
+    silent : set of PortId
+        Ports that have link, and out of which nothing comes.
+    saturated : set of PortId
+        Ports that receive so many packets of hosts that no probe is among them.
+    relays : dict of PortId to PortId
+        What comes out of one host's port is sent into another one's by the hosts.
+    received : Counter of PortId
+        Packets received, as the switches count them.
+    alive : set of (PortId, str, str)
+        Hosts that answer ARP: port, MAC and address.
+    """
 
     def __init__(
         self,
@@ -191,6 +212,10 @@ class World:
         self.names = {node.dpid: node.id for node in fabric.switches}
         self.tables = {node.dpid: SwitchRules() for node in fabric.switches}
         self.dead: set[PortId] = set()
+        self.silent: set[PortId] = set()
+        self.saturated: set[PortId] = set()
+        self.relays: dict[PortId, PortId] = {}
+        self.received: Counter[PortId] = Counter()
         self.alive: set[tuple[PortId, str, str]] = set()
         self.foreign = 0
         self.while_reading: Callable[[], None] = lambda: None
@@ -259,8 +284,10 @@ class World:
         there = self.peer.get(at)
         if there is None:
             self._reach_hosts(at, frame)
-        if there is None or {at, there} & self.dead:
+            there = self.relays.get(at)
+        if there is None or {at, there} & self.dead or at in self.silent or there in self.saturated:
             return
+        self.received[there] += 1
         lldp = any(flow.match.eth_type == 0x88CC and flow.actions for flow in self.tables[there.dpid].flows)
         if lldp:
             self.time.later(0.001, lambda: self.core.packet_in(there.dpid, PacketIn(there.port, frame)))
@@ -286,6 +313,7 @@ class World:
         while self.time.now < end_s:
             self.time.due()
             self.core.tick()
+            self.received.update(self.saturated)
             self.time.now += 0.02
 
     def up(self) -> World:

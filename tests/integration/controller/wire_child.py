@@ -172,7 +172,7 @@ class Child(framework.App):
         said["same_groups"] = found.groups == RULES.groups
         said["same_meters"] = found.meters == RULES.meters
 
-        switch.send_msg(wire.packet_out(switch, ofproto.OFPP_TABLE, FRAME))
+        switch.send(wire.packet_out(ofproto.OFPP_TABLE, FRAME))
         said["frame_back"] = self.frame_came.wait(30) and self.frames[0] == FRAME
         said["counters"] = sorted(counter.port for counter in wire.read_counters(switch))
 

@@ -186,8 +186,13 @@ def test_a_meter_is_removed_by_its_id(meter: Meter):
 
 @given(ports, st.binary(max_size=2000))
 def test_a_packet_out_carries_the_frame_to_the_port(port: int, frame: bytes):
-    message = sent(wire.packet_out(PROTOCOL, port, frame))
+    message = wire.packet_out(port, frame)
 
+    actions = [ofproto_parser.OFPActionOutput(port, 0)]
+    theirs = ofproto_parser.OFPPacketOut(PROTOCOL, ofproto.OFP_NO_BUFFER, ofproto.OFPP_CONTROLLER, actions, frame)
+    theirs.set_xid(0)
+    theirs.serialize()
+    assert message == bytes(theirs.buf)
     buffer_id, in_port, action_bytes = struct.unpack_from("!IIH", message, 8)
     assert (buffer_id, in_port, action_bytes) == (ofproto.OFP_NO_BUFFER, ofproto.OFPP_CONTROLLER, 16)
     assert struct.unpack_from("!HHI", message, 24) == (ofproto.OFPAT_OUTPUT, 16, port)
