@@ -15,7 +15,7 @@ from types import MappingProxyType
 from controller.cabling import declared_cabling
 from controller.config import Config
 from controller.discovery import Change, Discovery, PortId
-from controller.eventlog import EventLog
+from controller.eventlog import WRITE_S, EventLog
 from controller.hostcheck import Place
 from controller.hostwatch import HostWatch
 from controller.installer import add_missing
@@ -124,7 +124,7 @@ class Core:
         self._speeds_bps: dict[PortId, float] = {}
         self._meter = LoadMeter()
         self._overload = OverloadWatch()
-        self._events = EventLog(store.events(), store.add_event)
+        self._events = EventLog(store.events(), store.add_event, runtime.now_s, WRITE_S)
         self._names: dict[int, str] = {}
         self._watch = HostWatch(
             declared,
@@ -160,6 +160,7 @@ class Core:
         """Stop planning; the switches keep their rules."""
         self._keeper.stop()
         self._watch.stop()
+        self._events.close()
 
     def note(self, kind: str, message: str, source: str = "") -> None:
         """Record an event that is none of this state's: of the channel, of the configuration."""
@@ -173,7 +174,7 @@ class Core:
         self._first_switch_s = self._first_switch_s or self._runtime.now_s()
         self._addresses[switch.dpid] = switch.address
         name = self._name(switch.dpid)
-        self._events.note("switch-up", f"switch {name} is connected from {switch.address}")
+        self._events.note("switch-up", f"switch {name} is connected from {switch.address}", name)
         self._touch(urgent=False)
         self._runtime.spawn(lambda: self._welcome(switch, name))
 
@@ -182,7 +183,7 @@ class Core:
             rules, foreign = switch.read_rules()
             rules, refused = add_missing(switch, rules, self._first_rules(name, switch.dpid))
         except HeddleError as error:
-            self._events.note("switch-silent", f"switch {name} did not take its first rules: {error}")
+            self._events.note("switch-silent", f"switch {name} did not take its first rules: {error}", name)
             self._runtime.spawn(lambda: self._welcome_again(switch, name))
             return
         if self._switches.get(switch.dpid) is not switch:
@@ -192,7 +193,7 @@ class Core:
                 "foreign-rules", f"switch {name} has {foreign} flows that are not ours; they may bypass the plan"
             )
         for sentence in refused:
-            self._events.note("rule-refused", f"switch {name} refused a rule: {sentence}")
+            self._events.note("rule-refused", f"switch {name} refused a rule: {sentence}", name)
         # From here on plans count on it: until now it had rules that nobody knew.
         self._installer.connected(name, switch, rules)
         # Only now: what they did while the rules were read is in it.
@@ -223,7 +224,7 @@ class Core:
         self._installer.disconnected(name)
         self._discovery.switch_gone(dpid)
         self._hosts.switch_lost(dpid)
-        self._events.note("switch-down", f"switch {name} is disconnected: {reason}")
+        self._events.note("switch-down", f"switch {name} is disconnected: {reason}", name)
         self._touch(urgent=False)
 
     def port_changed(self, dpid: int, port: Port, *, gone: bool) -> None:
@@ -263,7 +264,6 @@ class Core:
             if link is not None and link.id not in view.assumed:
                 self._took(self._overload.read(link, self._meter.sent_bps(port)))
 
-    def switch_error(self, dpid: int, message: str) -> None:
     def _read_suspects(self, dpid: int, ports: Sequence[int]) -> None:
         """Ask a switch for the counters of ports whose links may be lost; one question at a time."""
         switch = self._switches.get(dpid)
@@ -287,8 +287,9 @@ class Core:
 
         self._runtime.spawn(ask)
 
+    def switch_error(self, dpid: int, message: str) -> None:
         """A switch complained of something that nobody waits for."""
-        self._events.note("switch-error", f"switch {self._name(dpid)}: {message}")
+        self._events.note("switch-error", f"switch {self._name(dpid)}: {message}", self._name(dpid))
 
     # ── time ─────────────────────────────────────────────────────────────────────────────────────
 
@@ -316,6 +317,7 @@ class Core:
         self._keeper.tick(now_s)
         if now_s - self._statuses_s >= STATUS_S:
             self._publish_statuses()
+        self._events.tick()
 
     def _is_settled(self, now_s: float) -> bool:
         if self._dirty or self._first_switch_s is None:
@@ -433,11 +435,11 @@ class Core:
     def events(self, after_id: int = 0) -> tuple[Event, ...]:
         return self._events.after(after_id)
 
-    def counters(self) -> Mapping[str, int]:
-        return dict(self._events.counts) | {f"channel-{kind}": n for kind, n in dict(self._channel_counts).items()}
     def probing(self) -> Probing:
         return self._discovery.probing()
 
+    def counters(self) -> Mapping[str, int]:
+        return dict(self._events.counts) | {f"channel-{kind}": n for kind, n in dict(self._channel_counts).items()}
 
     def submit_job(self, job: Job) -> Future[JobStatus]:
         return self._runtime.call_soon(lambda: self._submit(job))
