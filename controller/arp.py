@@ -83,6 +83,9 @@ class ArpResponder:
     def host_gone(self, port: PortId, now_s: float) -> bool:
         """Ask the hosts at a contested port whether they are there; True once none answered three rounds."""
         asked, last_s = self._checks.get(port, (0, now_s - ROUND_S))
+        if now_s - last_s > PROBE_ROUNDS * ROUND_S:
+            # Of another contest, which ended by itself.
+            asked = 0
         hosts = self._hosts.at(port)
         if asked and any(self._hosts.spoke_s(host.ip) >= last_s for host in hosts):
             self._checks[port] = (0, now_s)
