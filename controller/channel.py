@@ -164,6 +164,8 @@ class ChannelServer:
                 framework.sleep(_RETRY_S)
                 continue
             self.counts["accepted"] += 1
+            # While more of them wait, accepting does not: those accepted before get their turn first.
+            framework.sleep(0)
             refused = self._refused(peer[0])
             if refused is not None:
                 self.counts[refused] += 1

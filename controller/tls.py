@@ -145,7 +145,9 @@ class TlsSocket:
             The connection broke.
         """
         first = self._plain.recv(_WIRE_BYTES)
-        if first and first[0] != _HANDSHAKE_RECORD:
+        if not first:
+            raise Violation("closed-by-switch", "closed the connection before its TLS handshake")
+        if first[0] != _HANDSHAKE_RECORD:
             raise Violation("tls", "does not speak TLS, which is asked for here; connect it by 'ssl:' (docs/tls.md)")
         self._take(first)
         try:
