@@ -1,8 +1,9 @@
 """When which port is probed: a schedule that keeps to a budget of probes per second, spread over time.
 
-Sending a probe and reading it at the other end costs the daemon some 150 µs (`benchmarks/probing.py`), so the budget,
-not the size of the fabric, bounds the load. A fabric with more ports than the budget covers is probed more slowly, and
-`Probing` says what that means: after how long a silent link is noticed at the latest.
+A probe costs the daemon some 75 µs from its making to its judgement, a third of which is discovery's own
+(`benchmarks/probing.py`). So the budget, not the size of the fabric, bounds the load: to about a tenth of a core. A
+fabric with more ports than the budget covers is probed more slowly, and `Probing` says what that means: after how long
+a silent link is noticed at the latest.
 """
 
 from __future__ import annotations

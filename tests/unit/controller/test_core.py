@@ -335,3 +335,57 @@ def test_the_objective_of_the_configuration_is_the_plans(tmp_path: Path, objecti
     assert world.core.plan().objective == objective
     assert world.core.jobs()[0].state is JobState.ACTIVE
     world.end()
+
+
+def ends(world: World, link: LinkId) -> set[PortId]:
+    here = PortId(world.dpid(link.node), link.port)
+    return {here, world.peer[here]}
+
+
+def test_a_silent_link_leaves_the_view_within_a_second_and_a_half_and_returns_when_it_speaks(world: World) -> None:
+    world.up()
+    link = LinkId("a0-0", 3)
+    world.silent = ends(world, link)
+    world.run(1.5)
+    assert link not in world.core.fabric().link_by_id
+    assert kinds(world).count("link-silent") == 1
+    assert "port-down" not in kinds(world)
+    world.run(30)
+    world.silent = set()
+    world.run(3)
+    assert set(world.core.fabric().links) == set(FABRIC.links)
+
+
+def test_a_saturated_link_and_one_whose_switch_does_not_answer_stay(world: World) -> None:
+    world.up()
+    links = LinkId("a0-0", 3), LinkId("a0-1", 3)
+    world.saturated, world.silent = ends(world, links[0]), ends(world, links[1])
+    for port in world.silent:
+        world.switches[port.dpid].read_s = 1e6
+    world.run(20)
+    assert set(links) <= world.core.fabric().link_by_id.keys()
+    assert "link-silent" not in kinds(world)
+
+
+@pytest.mark.parametrize("declared", [True, False])
+def test_hosts_that_pass_probes_on_make_no_link_and_are_told(tmp_path: Path, declared: bool) -> None:
+    world = World(tmp_path, declared=FABRIC if declared else None).up()
+    world.run(15)
+    links = set(world.core.fabric().links)
+    one, other = (FABRIC.access_link(host) for host in ("h1", "h16"))
+    here, there = (PortId(world.dpid(link.target), link.target_port) for link in (one, other))
+    world.relays = {here: there, there: here}
+    world.run(10)
+    assert set(world.core.fabric().links) == links
+    kind = "port-conflict" if declared else "lldp-relayed"
+    told = [event.message for event in world.core.events() if event.kind == kind]
+    assert told
+    assert all(str(here) in message and str(there) in message for message in told)
+    assert world.core.counters()[kind] > 10
+
+
+def test_how_soon_silence_is_noticed_can_be_asked(world: World) -> None:
+    world.up()
+    probing = world.core.probing()
+    assert probing.ports == 64
+    assert probing.noticed_s <= 1.5
