@@ -10,7 +10,6 @@ from controller import framework
 from controller.framing import MessageType, Violation, multipart
 from topologies.errors import HeddleError
 
-
 _ANSWERS = {
     MessageType.GET_CONFIG_REQUEST: MessageType.GET_CONFIG_REPLY,
     MessageType.MULTIPART_REQUEST: MessageType.MULTIPART_REPLY,
