@@ -75,9 +75,6 @@ class Discovery:
                 # What was lost while nobody could hear it is no evidence.
                 state.listed, state.missed = True, 0
                 self._overdue.pop(port, None)
-                if state.heard_from is not None:
-                    self._ports[state.heard_from].missed = 0
-                    self._overdue.pop(state.heard_from, None)
                 is_edge = state.role is PortRole.EDGE and state.peer is None
                 self._schedule.put(port, Pace.EDGE if is_edge else Pace.FABRIC, now_s)
             return []
@@ -96,6 +93,25 @@ class Discovery:
         self._overdue.pop(port, None)
         self.contested.discard(port)
         return [Change(True, "port-down", f"port {port} is down")]
+
+    def port_gone(self, port: PortId) -> list[Change]:
+        """A port is no more: nothing is kept of it."""
+        changes = self.port_down(port)
+        if self._ports.pop(port, None) is not None:
+            del self._switches[port.dpid].ports[port.port]
+        return changes
+
+    def forget_switch(self, dpid: int) -> list[Change]:
+        """A switch is gone for good, and its ports with it."""
+        changes = [change for number in self.ports_of(dpid) for change in self.port_gone(PortId(dpid, number))]
+        self._switches.pop(dpid, None)
+        return changes
+
+    def is_linked(self, dpid: int) -> bool:
+        """Whether a cable is known at a switch, in either direction."""
+        switch = self._switches.get(dpid)
+        states = switch.ports.values() if switch is not None else ()
+        return any(state.peer is not None or state.heard_from is not None for state in states)
 
     def ports_of(self, dpid: int) -> frozenset[int]:
         """Numbers of a switch's known ports."""

@@ -313,7 +313,7 @@ def test_copies_of_a_living_links_probes_change_nothing_whether_they_win_the_rac
     wires.run(1.0)
     before = len(wires.changes)
     # The copy arrives before the probe itself.
-    wires.copies = lambda port, frame: wires.arrive(C1, frame) if port == A1 else None
+    wires.copies = lambda port, frame: wires.arrive(C1, frame) if port in (A1, B1) else None
     wires.run(5.0)
     wires.copies = None
     for _ in range(5):
@@ -461,8 +461,11 @@ def test_links_of_a_switch_whose_channel_is_lost_stay() -> None:
     wires.run(1.0)
     wires.discovery.switch_gone(2)
     wires.to.clear()
-    wires.run(10.0)
+    before = len(wires.sent)
+    wires.run(9.0)
     assert wires.cables == BOTH_WAYS
+    assert sum(wires.sent[before:]) <= 9.0 / 0.3 + 1, "nobody hears them, so they are no more than at rest"
+    assert wires.discovery.readings_due(wires.now_s) == {}
 
 
 def test_what_was_lost_while_a_switch_was_away_is_no_evidence_when_it_is_back() -> None:
