@@ -38,6 +38,7 @@ from controller.service import (
 from controller.settling import Settling
 from controller.statuses import link_statuses, switch_statuses
 from controller.store import Store
+from controller.strangers import Strangers
 from controller.view import View, build_view, missing_notices, switch_name
 from controller.wire import PacketIn, Port, PortCounters
 from dataplane.compiler import DefaultRouting, compile_rules
@@ -141,6 +142,7 @@ class Core:
         self._keeper = PlanKeeper(config, store, runtime, self._events, planner, self._observed, self._publish_statuses)
         self._installer, self._jobs = self._keeper.installer, self._keeper.jobs
         self._being_read: set[int] = set()
+        self._strangers = Strangers()
         self._first_switch_s: float | None = None
         self._dirty = self._urgent = False
         self._changed_s = runtime.now_s()
@@ -173,6 +175,7 @@ class Core:
         self._switches[switch.dpid] = switch
         self._first_switch_s = self._first_switch_s or self._runtime.now_s()
         self._addresses[switch.dpid] = switch.address
+        self._strangers.came(switch.dpid)
         name = self._name(switch.dpid)
         self._events.note("switch-up", f"switch {name} is connected from {switch.address}", name)
         self._touch(urgent=False)
@@ -200,8 +203,7 @@ class Core:
         ports = switch.ports()
         present = {port.number for port in ports}
         for number in self._discovery.ports_of(switch.dpid) - present:
-            self._watch.port_lost(PortId(switch.dpid, number), self._runtime.now_s())
-            self._took(self._discovery.port_down(PortId(switch.dpid, number)))
+            self._port_gone(PortId(switch.dpid, number))
         for port in ports:
             self.port_changed(switch.dpid, port, gone=False)
         self._keeper.welcomed(name)
@@ -225,12 +227,34 @@ class Core:
         self._discovery.switch_gone(dpid)
         self._hosts.switch_lost(dpid)
         self._events.note("switch-down", f"switch {name} is disconnected: {reason}", name)
+        if not self._is_declared(name):
+            self._strangers.went(dpid, self._runtime.now_s())
         self._touch(urgent=False)
+
+    def _forget_strangers(self, now_s: float) -> None:
+        """Forget undeclared switches that are away and at which nothing is known."""
+        due = self._strangers.due(now_s)
+        if not due:
+            return
+        with_hosts = {host.at.dpid for host in self._hosts if host.at is not None}
+        for dpid in due:
+            if dpid in with_hosts or self._discovery.is_linked(dpid):
+                self._strangers.went(dpid, now_s)
+                continue
+            self._events.note("switch-forgotten", f"switch {self._name(dpid)} is away, and nothing is known at it")
+            for number in self._discovery.ports_of(dpid):
+                self._port_gone(PortId(dpid, number))
+            self._took(self._discovery.forget_switch(dpid))
+            del self._addresses[dpid], self._names[dpid]
+            self._touch(urgent=False)
 
     def port_changed(self, dpid: int, port: Port, *, gone: bool) -> None:
         """A port appeared, changed or went."""
         at = PortId(dpid, port.number)
-        if gone or not port.is_up:
+        if gone:
+            self._port_gone(at)
+            return
+        if not port.is_up:
             self._watch.port_lost(at, self._runtime.now_s())
             self._took(self._discovery.port_down(at))
             return
@@ -239,6 +263,12 @@ class Core:
             self._speeds_bps[at] = port.speed_bps
             self._touch(urgent=False)
         self._took(self._discovery.port_up(at, self._runtime.now_s()))
+
+    def _port_gone(self, at: PortId) -> None:
+        self._watch.port_lost(at, self._runtime.now_s())
+        self._took(self._discovery.port_gone(at))
+        self._speeds_bps.pop(at, None)
+        self._meter.forget(at)
 
     def packet_in(self, dpid: int, packet: PacketIn) -> None:
         """A frame came up: LLDP from anywhere, ARP from edge ports; everything else is counted and dropped."""
@@ -256,7 +286,10 @@ class Core:
     def counters_read(self, dpid: int, counters: Sequence[PortCounters]) -> None:
         """Port counters came in."""
         now_s, name, view = self._runtime.now_s(), self._name(dpid), self._out.view
+        known = self._discovery.ports_of(dpid)
         for counter in counters:
+            if counter.port not in known:
+                continue
             port = PortId(dpid, counter.port)
             self._meter.read(port, Reading(now_s, counter.rx_bytes, counter.tx_bytes))
             self._watch.counters_read(port, counter.rx_packets, now_s)
@@ -306,6 +339,7 @@ class Core:
                 self._discovery.contested.discard(port)
                 self._touch(urgent=False)
         self._took(self._watch.tick(now_s))
+        self._forget_strangers(now_s)
         if self._dirty and (self._urgent or now_s - self._published_s >= COALESCE_S):
             self._publish_view()
         if not self._settled and self._is_settled(now_s):
@@ -466,6 +500,9 @@ class Core:
         if name is None:
             name = self._names[dpid] = switch_name(dpid, self._declared)
         return name
+
+    def _is_declared(self, name: str) -> bool:
+        return self._declared is not None and name in self._declared.node_by_id
 
     def _place(self, port: PortId) -> Place:
         """Whether hosts at a port can be asked: their answers come up by rules that the switch must have."""

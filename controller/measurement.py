@@ -38,6 +38,11 @@ class LoadMeter:
             (reading.tx_bytes - last.tx_bytes) * 8 / seconds,
         )
 
+    def forget(self, port: PortId) -> None:
+        """Drop what is known of a port that is no more."""
+        self._last.pop(port, None)
+        self._rates_bps.pop(port, None)
+
     def received_bps(self, port: PortId) -> float | None:
         """Rate that came in at a port, bit/s; None before two readings."""
         rates = self._rates_bps.get(port)

@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 from memory_fabric import FABRIC, World
 
+from controller import strangers
 from controller.discovery import PortId
 from controller.service import DuplicateJob, JobState, UnknownJob
 from controller.wire import PacketIn, PortCounters
-from dataplane.rules import FlowRule, Table
+from dataplane.rules import FlowRule, SwitchRules, Table
 from dataplane.testing import assert_delivers
 from dataplane.update import RemoveFlow, RemoveGroup
 from dataplane.verifier import verify
@@ -389,3 +390,39 @@ def test_how_soon_silence_is_noticed_can_be_asked(world: World) -> None:
     probing = world.core.probing()
     assert probing.ports == 64
     assert probing.noticed_s <= 1.5
+
+
+def test_undeclared_switches_that_come_and_go_leave_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(strangers, "FORGET_S", 1.0)
+    world = World(tmp_path).up()
+    known = {status.id for status in world.core.switches()}
+    for dpid in range(0xBAD0, 0xBAD0 + 20):
+        world.tables[dpid] = SwitchRules()
+        world.names[dpid] = f"s-{dpid:016x}"
+        world.reconnect(dpid)
+    world.run(1)
+    assert len(world.core.switches()) == len(known) + 20
+    cut = next(link for link in FABRIC.links if link.source == "c1")
+    lost = world.dpid("c1")
+
+    for dpid in (*range(0xBAD0, 0xBAD0 + 20), lost):
+        world.disconnect(dpid)
+    world.run(3)
+
+    # A declared switch stays, whatever happens to its channel, and so do its cables.
+    assert {status.id for status in world.core.switches()} == known
+    assert cut.id in world.core.fabric().link_by_id
+
+
+def test_an_undeclared_switch_with_cables_stays_while_its_channel_is_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(strangers, "FORGET_S", 1.0)
+    world = World(tmp_path, declared=None).up()
+    known = set(world.core.fabric().link_by_id)
+    assert known
+
+    world.disconnect(world.dpid("c1"))
+    world.run(3)
+
+    assert set(world.core.fabric().link_by_id) == known
