@@ -8,6 +8,7 @@ BIN := .venv/bin
 REPORT ?= report
 AS_ROOT := scripts/as-root.sh
 SOLVER_BENCHMARK := $(BIN)/python -m benchmarks.solver
+CHANNEL_BENCHMARK := $(BIN)/python -m benchmarks.channel
 FUZZING := $(BIN)/python -m benchmarks.fuzzing
 PYTEST := $(BIN)/python -B -m pytest -p no:cacheprovider
 
@@ -28,7 +29,7 @@ acceptance: system python ## Run the long measurements: seeds 1 to 5, discovery,
 	$(AS_ROOT) $(BIN)/heddle emulate --seeds 1-5 --report $(REPORT) || note; \
 	for framework in ryu os-ken; do $(AS_ROOT) $(BIN)/python -m benchmarks.discovery --framework $$framework || note; done; \
 	for framework in ryu os-ken; do $(AS_ROOT) $(BIN)/python -m benchmarks.attacks --framework $$framework || note; done; \
-	$(BIN)/python -m benchmarks.channel || note; \
+	$(CHANNEL_BENCHMARK) || note; \
 	$(SOLVER_BENCHMARK) --repeat 5 --peer-limit 30 $${HEDDLE_TEST_DATA:+--data "$$HEDDLE_TEST_DATA"} || note; \
 	$(FUZZING) || note; \
 	$(AS_ROOT) $(PYTEST) -m acceptance || note; \

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
 from enum import StrEnum
 
 from controller import framework
-from controller.checking import check_message, check_packet_in
+from controller.checking import check_message, check_packet_in, hide_nicira_actions
 from controller.framing import HEADER_BYTES, MessageType, Phase, Violation, check_header, check_hello, read_header
 from controller.lldp import Probe, read_probe, write_probe
 from workloads.headers import Unreadable, read_headers
@@ -26,8 +27,13 @@ class Verdict(StrEnum):
     INCOMPLETE = "incomplete"
 
 
-def taken(data: bytes) -> bytes | None:
+def taken(data: bytes, *, hide: bool = True) -> bytes | None:
     """The message that the channel would give to the framework's parser, out of what a switch sent.
+
+    Parameters
+    ----------
+    hide : bool
+        Nicira's actions are kept as bytes, as the channel does, whatever is in them; else they are checked.
 
     Returns
     -------
@@ -49,6 +55,8 @@ def taken(data: bytes) -> bytes | None:
     if header.type == MessageType.HELLO:
         check_hello(message)
         return None
+    if hide and header.type == MessageType.MULTIPART_REPLY:
+        message = hide_nicira_actions(message)
     check_message(message)
     if header.type == MessageType.PACKET_IN:
         check_packet_in(message)
@@ -80,6 +88,16 @@ class Messages:
         if message is None:
             hello = len(data) >= HEADER_BYTES and data[1] == MessageType.HELLO
             return Verdict.READ if hello and read_header(data).length <= len(data) else Verdict.INCOMPLETE
+        self._read(message)
+        whole = data[: len(message)]
+        if whole != message:
+            # The checks of Nicira's actions hold as well where these are not hidden from the parser.
+            with contextlib.suppress(Violation):
+                check_message(whole)
+                self._read(whole)
+        return Verdict.READ
+
+    def _read(self, message: bytes) -> None:
         header = read_header(message)
         parsed = framework.ofproto_parser.msg_parser(self._switch, *header, message)
         if header.type == MessageType.MULTIPART_REPLY and isinstance(parsed.body, list):
@@ -90,7 +108,6 @@ class Messages:
             place = check_packet_in(message)
             if parsed.match["in_port"] != place.in_port or not message[place.data_offset :].startswith(parsed.data):
                 raise Misread(f"{place} to the checks, port {parsed.match['in_port']} to the parser")
-        return Verdict.READ
 
 
 class Forged(Exception):
