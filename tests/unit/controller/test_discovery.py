@@ -338,10 +338,15 @@ def test_a_link_moves_once_its_old_end_confirms_it_no_more() -> None:
     assert wires.discovery.role(B1) is not PortRole.FABRIC
 
 
-def test_a_cable_to_a_switch_out_of_reach_does_not_move() -> None:
+@pytest.mark.parametrize("stalled", [set(), {1, 2}])
+def test_a_cable_to_a_switch_out_of_reach_does_not_move(stalled: set[int]) -> None:
     wires = Wires(CABLE)
     wires.up(A1, B1)
     wires.run(1.0)
+    if stalled:
+        wires.stalled, wires.lost = stalled, {A1, B1}
+        wires.run(5.0)
+        wires.lost = set()
     wires.discovery.switch_gone(2)
     wires.to = {A1: C1, C1: A1}
     wires.up(C1)
@@ -455,10 +460,15 @@ def test_a_link_that_fell_silent_comes_back_by_itself_however_long_it_was_away()
     assert wires.cables == BOTH_WAYS
 
 
-def test_links_of_a_switch_whose_channel_is_lost_stay() -> None:
+@pytest.mark.parametrize("suspect", [False, True])
+def test_links_of_a_switch_whose_channel_is_lost_stay(suspect: bool) -> None:
     wires = Wires(CABLE)
     wires.up(A1, B1)
     wires.run(1.0)
+    if suspect:
+        wires.lost = {A1, B1}
+        wires.run(0.8)
+        assert wires.discovery._silence.readings_due(wires.now_s + 1.0)
     wires.discovery.switch_gone(2)
     wires.to.clear()
     before = len(wires.sent)
