@@ -40,6 +40,7 @@ async def flood(cue: Cue, controller: tuple[str, int], seconds: float) -> dict[s
 
 
 async def _become_known(switch: FakeSwitch) -> None:
+    switch.hosts = {_HOST: ASKING, _HOST + 1: TARGETS}
     await first_of(switch.up, switch.over)
     ends_s = time.perf_counter() + _KNOWN_S
     while not switch.arp_s and time.perf_counter() < ends_s:

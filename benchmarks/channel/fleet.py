@@ -50,6 +50,8 @@ class FakeSwitch(asyncio.Protocol):
         The controller asked for the ports, which ends the handshake, and for the flows: the switch is connected.
     over : asyncio.Event
         The connection is closed, by whichever side; ``over_s`` says when.
+    hosts : dict of int to int
+        Addresses of the hosts behind its ports, which answer ARP, and their ports.
     answer : callable or None
         Asked first for each message, with its kind, xid and bytes; True where it saw to it.
     """
@@ -65,6 +67,7 @@ class FakeSwitch(asyncio.Protocol):
         self.answered_s = 0.0
         self.answer: Callable[[int, int, bytes], bool] | None = None
         self.packets_out = 0
+        self.hosts: dict[int, int] = {}
         self.transport: asyncio.Transport | None = None
         self._relay = relay
         self._buffer = bytearray()
@@ -143,8 +146,11 @@ class FakeSwitch(asyncio.Protocol):
     def _packet_out(self, whole: bytes) -> None:
         self.packets_out += 1
         port, frame = of.read_packet_out(whole)
-        if (told := of.read_arp_reply(frame)) is not None:
-            if asked := self._questions.get(told):
+        if (arp := of.read_arp(frame)) is not None:
+            if not arp.is_reply:
+                if self.hosts.get(arp.target_ip) == port:
+                    self.packet_in(port, of.arp_reply(arp.target_ip, arp))
+            elif asked := self._questions.get(arp.sender_ip):
                 self.arp_s.append(time.perf_counter() - asked.popleft())
         elif self._relay is not None and of.is_lldp(frame):
             self._relay(self, port, frame)
@@ -346,6 +352,8 @@ class GoodSwitches:
         for dpid in self._dpids:
             self._fleet.cable((dpid, 3), (dpid % len(self._dpids) + 1, 4))
         self.switches = await self._fleet.connect_all(self._dpids, (ASKING, TARGETS, 3, 4))
+        for switch in self.switches:
+            switch.hosts = dict.fromkeys(self.targets(switch), TARGETS) | {self.asker(switch): ASKING}
         async with asyncio.timeout(PATIENCE_S):
             while True:
                 for switch in self.switches:

@@ -6,6 +6,7 @@ Section numbers are those of OpenFlow 1.3.5.
 from __future__ import annotations
 
 import struct
+from typing import NamedTuple
 
 HEADER = struct.Struct("!BBHI")
 VERSION = 4
@@ -78,12 +79,28 @@ def arp_request(sender_ip: int, target_ip: int) -> bytes:
     return _BROADCAST + mac_of(sender_ip) + _ARP_TYPE.to_bytes(2) + arp + bytes(18)
 
 
-def read_arp_reply(frame: bytes) -> int | None:
-    """Whose address an ARP reply tells; None for another frame."""
+class Arp(NamedTuple):
+    """What an ARP packet says: who speaks, and of whom."""
+
+    is_reply: bool
+    sender_mac: bytes
+    sender_ip: int
+    target_ip: int
+
+
+def read_arp(frame: bytes) -> Arp | None:
+    """The ARP packet in a frame; None for another frame."""
     if len(frame) < 14 + _ARP.size or int.from_bytes(frame[12:14]) != _ARP_TYPE:
         return None
-    _, _, _, _, operation, _, ip, _, _ = _ARP.unpack_from(frame, 14)
-    return int.from_bytes(ip) if operation == 2 else None
+    _, _, _, _, operation, mac, ip, _, target_ip = _ARP.unpack_from(frame, 14)
+    return Arp(operation == 2, mac, int.from_bytes(ip), int.from_bytes(target_ip))
+
+
+def arp_reply(ip: int, asked: Arp) -> bytes:
+    """A host answers who asked for it."""
+    sender, asker = mac_of(ip), asked.sender_ip.to_bytes(4)
+    arp = _ARP.pack(1, 0x0800, 6, 4, 2, sender, ip.to_bytes(4), asked.sender_mac, asker)
+    return asked.sender_mac + sender + _ARP_TYPE.to_bytes(2) + arp + bytes(18)
 
 
 def is_lldp(frame: bytes) -> bool:

@@ -34,6 +34,7 @@ async def stick(cue: Cue, controller: tuple[str, int], seconds: float) -> list[f
 
 async def _stick(switch: FakeSwitch, ends_s: float) -> float:
     host = 0x0B000000 + (switch.dpid & 0xFF) * 256
+    switch.hosts = {host: ASKING, host + 1: TARGETS}
     await first_of(switch.up, switch.over)
     # Its port has to be known as one with hosts before its questions are answered.
     while not switch.arp_s and not switch.is_over and time.perf_counter() < ends_s:
