@@ -21,6 +21,8 @@ INTERVAL_S = 0.35
 """Three probes and the wait for the last answer take about a second."""
 ROUNDS = 3
 """How often an owner is asked anew that is silent although its port receives: its answers may be crowded out."""
+BUSY_CHECKS, BUSY_S = 10, 10.0
+"""After so many such checks, so far apart at least, something else receives there: not every answer is crowded out."""
 LONGEST_S = 15.0
 """A check that could not end by then (an owner's port is not ready for questions) ends without belief."""
 QUIET_S = 10.0
@@ -115,6 +117,8 @@ class HostChecks:
         self._questions: dict[str, _Question] = {}
         self._allowed: Buckets[PortId] = Buckets(CHECKS_PER_S, CHECKS_BURST)
         self._quiet_s: OrderedDict[tuple[PortId, str], float] = OrderedDict()
+        # By the owner's address: how many checks found its port busy, and from when on the next one counts.
+        self._busy: OrderedDict[str, tuple[int, float]] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._checks)
@@ -153,6 +157,7 @@ class HostChecks:
 
     def owner_spoke(self, ip: str, now_s: float) -> list[Change]:
         """A known host spoke at its place: all claims on what it has are settled, however late that is."""
+        self._busy.pop(ip, None)
         question = self._questions.get(ip)
         if question is None:
             return []
@@ -205,7 +210,9 @@ class HostChecks:
         elif not self._is_busy(check, host):
             self._found_silent(check, question)
         elif check.rounds >= ROUNDS:
-            return [self._fail(check, host, "its port still receives", now_s)]
+            if not self._was_busy_for_long(host, now_s):
+                return [self._fail(check, host, "its port still receives", now_s)]
+            self._found_silent(check, question)
         else:
             check.rounds += 1
             check.round_s = now_s
@@ -225,6 +232,20 @@ class HostChecks:
         if host.at is None or host.at == check.claim.at or not self._table.is_alone(host):
             return False
         return self._received_s(host.at) >= check.round_s
+
+    def _was_busy_for_long(self, host: Host, now_s: float) -> bool:
+        """Count one more check that found an owner's port busy; whether there were enough."""
+        count, next_s = self._busy.get(host.ip, (0, now_s))
+        if now_s >= next_s:
+            count, next_s = count + 1, now_s + BUSY_S
+        self._busy[host.ip] = (count, next_s)
+        self._busy.move_to_end(host.ip)
+        if len(self._busy) > _MAX_QUIET:
+            self._busy.popitem(last=False)
+        if count < BUSY_CHECKS:
+            return False
+        del self._busy[host.ip]
+        return True
 
     def _found_silent(self, check: _Check, question: _Question) -> None:
         check.silent[question.host.ip] = question.host

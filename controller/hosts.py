@@ -168,6 +168,7 @@ class HostTable:
         if no_room is not None:
             return [Change(False, "host-refused", no_room, claim.at)]
         same = bool(owners) and all((owner.ip, owner.mac) == (claim.ip, claim.mac) for owner in owners)
+        # Dropped first, so that it comes last: who comes to a port later never displaces who was there.
         for owner in owners:
             self._drop(owner)
         host = self._take(claim, now_s)
@@ -179,10 +180,6 @@ class HostTable:
 
     def _take(self, claim: Claim, now_s: float) -> Host:
         host = Host(self._name(claim), claim.ip, claim.mac, claim.at, BY_ARP)
-        # At the end of the order: who comes to a port later never displaces who was there.
-        old = self._by_ip.get(claim.ip)
-        if old is not None:
-            self._drop(old)
         self._put(host)
         self._spoke_s[claim.ip] = now_s
         return host

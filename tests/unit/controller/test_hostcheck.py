@@ -157,6 +157,19 @@ def test_an_owner_whose_answers_are_crowded_out_is_not_silent_while_its_port_rec
     assert "still receives" in lan.changes[0].message
 
 
+@pytest.mark.parametrize("answers", [False, True])
+def test_a_port_where_something_else_receives_holds_a_host_up_for_some_minutes_only(lan: Lan, answers: bool) -> None:
+    for second in range(400):
+        # One answer in many is enough for an owner that is there.
+        lan.alive = {ONE, MOVED} if answers and second % 60 == 0 else {MOVED}
+        lan.watch.counters_read(P1, second, lan.now)
+        lan.speak(MOVED)
+        if answers and second % 60 == 0:
+            lan.speak(ONE)
+        lan.run(1)
+    assert lan.owner(ONE.ip) == (ONE.mac, P1 if answers else P3)
+
+
 def test_what_a_host_sent_just_before_it_moved_does_not_hold_it_up_for_long(lan: Lan) -> None:
     lan.alive.clear()
     lan.watch.counters_read(P1, 1, lan.now)
