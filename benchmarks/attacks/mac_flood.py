@@ -15,7 +15,7 @@ BYSTANDERS = (("h2", "h6"), ("h3", "h6"))
 SENDERS = 20_000
 LEARNED_LIMIT_S = 1.0
 HOSTS_PER_PORT = 64
-_QUIET_S = 3.0
+_LOOK_S = 1.0
 _IDLE_MARGIN = 0.05
 """Share of a core above the level before the flood that still counts as idle."""
 
@@ -49,8 +49,8 @@ def attack(made: Stage, per_second: float = 1000.0, seconds: float = 20.0) -> It
             sent = int(flood.communicate(timeout=PATIENCE_S + seconds)[0])
         after = load(pid)
         came_up = sum(count for kind, count in watch.counted().items() if kind.startswith(("host-", "arp-", "packet-")))
-        quiet_s = seconds_until(lambda: cpu_share(pid, 1.0) <= idle + _IDLE_MARGIN, 30.0)
-        at_last = cpu_share(pid, _QUIET_S)
+        quiet_s = seconds_until(lambda: cpu_share(pid, _LOOK_S) <= idle + _IDLE_MARGIN, 30.0)
+        at_last = cpu_share(pid, 2 * _LOOK_S)
     yield told(name, "frames sent", sent, f"{per_second:g}/s, {senders} senders")
     yield told(name, "hosts' frames judged by the daemon", came_up)
     yield at_most(name, "newcomer learned, s", learned_s, LEARNED_LIMIT_S)

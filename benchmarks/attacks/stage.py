@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.attacks import in_host
+from controller.cabling import SETTLED_S
 from controller.client import Client
 from mininet_scenarios.cluster import Cluster
 from mininet_scenarios.daemon import Daemon, free_address
@@ -26,6 +27,7 @@ CAPACITY_BPS = 100e6
 SPARE = "h7"
 """A host that no declaration knows."""
 _POLL_S = 0.02
+_MARGIN_S = 2.0
 
 
 def leaf_spine(leaves: int = 2, spines: int = 2, hosts_per_leaf: int = 4) -> Fabric:
@@ -112,6 +114,7 @@ class Stage:
     daemon: Daemon
     openflow: tuple[str, int]
     declared: bool
+    ready_s: float
 
     @property
     def client(self) -> Client:
@@ -178,6 +181,10 @@ class Stage:
         finally:
             tap.close()
 
+    def wait_settled(self) -> None:
+        """Wait until ports have been edge ports for so long that no cable can have been meant."""
+        time.sleep(max(0.0, self.ready_s + SETTLED_S + _MARGIN_S - time.monotonic()))
+
     def between(self) -> list[Link]:
         """Links between switches, both directions."""
         kinds = {node.id: node.kind for node in self.fabric.nodes}
@@ -212,7 +219,7 @@ def stage(
         given = without(fabric, SPARE) if declared else None
         with Daemon(Path(directory), given, openflow, environment=environment) as daemon:
             daemon.wait_ready()
-            made = Stage(fabric, cluster, daemon, openflow, declared)
+            made = Stage(fabric, cluster, daemon, openflow, declared, time.monotonic())
             wait_until(lambda: made.link_ids() <= daemon.client.fabric().link_by_id.keys(), "every link is in the view")
             yield made
 
