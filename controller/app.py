@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -134,6 +135,9 @@ class HeddleApp(framework.App):
                 "set openflow_tls (docs/tls.md) or listen on a loopback address",
             )
         self._channel.start()
+        # A full collection walks all that the imports made, and took 100 ms each few long replies from a switch.
+        gc.collect()
+        gc.freeze()
         self._periodic = [framework.every(TICK_S, self._core.tick), framework.every(COUNTERS_S, self._poll)]
         if self._listening is not None:
             self._listening(Endpoint(self._channel.address, self._channel.port), self._api.url)
