@@ -15,12 +15,13 @@ from controller.hosts import Host, HostTable
 AGE_S = 300.0
 """A host that has not spoken for so long is asked; ARP between known hosts stays in the switches."""
 PROBES, INTERVAL_S = 3, 5.0
-DOUBT_INTERVAL_S, DOUBT_AGE_S = 1.0, 5.0
-"""For hosts in whose place there may be another one, so long after they spoke: one host a port is routed."""
-DOUBTS_PER_S, DOUBTS_BURST = 0.1, 4
-"""Newcomers at a port for whose sake the others there are asked."""
-PROBES_PER_S, _PROBES_AT_ONCE = 45.0, 5
-"""At most 50 in any second."""
+DOUBT_INTERVAL_S = 0.5
+"""For hosts in whose place there may be another one by now: who waits for it is at work."""
+DOUBTS_PER_S, DOUBTS_BURST, MOST_DOUBTED = 0.1, 4, 4
+"""Newcomers at a port for whose sake the first few hosts there are asked: one host a port is routed."""
+PROBES_PER_S, _PROBES_AT_ONCE = 30.0, 4
+DOUBT_PROBES_PER_S, _DOUBT_PROBES_AT_ONCE = 15.0, 1
+"""Together at most 50 in any second; neither kind keeps the other waiting."""
 AWAY_S = 30.0
 """Wait before a host is looked after again whose switch is not connected."""
 _MOST_A_TICK = 64
@@ -57,32 +58,35 @@ class Ageing:
         # One entry a host; an entry that is not its latest is passed over.
         self._due_s: dict[str, float] = {}
         self._queue: list[tuple[float, str]] = []
+        self._doubt_queue: list[tuple[float, str]] = []
         self._asked: dict[str, tuple[int, float]] = {}
         self._doubted: set[str] = set()
         self._doubts: Buckets[PortId] = Buckets(DOUBTS_PER_S, DOUBTS_BURST)
         self._told: set[str] = set()
         self._names: AbstractSet[str] | None = None
         self._allowed: Buckets[None] = Buckets(PROBES_PER_S, _PROBES_AT_ONCE)
+        self._doubts_allowed: Buckets[None] = Buckets(DOUBT_PROBES_PER_S, _DOUBT_PROBES_AT_ONCE)
 
     def watch(self, ip: str, due_s: float) -> None:
         """Look after a host at a time, instead of when it was due so far."""
         if self._due_s.get(ip) != due_s:
             self._due_s[ip] = due_s
-            heapq.heappush(self._queue, (due_s, ip))
-            if len(self._queue) > 2 * len(self._due_s) + _MOST_A_TICK:
+            queue = self._doubt_queue if ip in self._doubted else self._queue
+            heapq.heappush(queue, (due_s, ip))
+            if len(queue) > 2 * len(self._due_s) + _MOST_A_TICK:
                 # A port that flaps puts its hosts off each time.
-                self._queue = [(due_s, ip) for ip, due_s in self._due_s.items()]
-                heapq.heapify(self._queue)
+                queue[:] = {entry for entry in queue if self._due_s.get(entry[1]) == entry[0]}
+                heapq.heapify(queue)
 
     def newcomer(self, ip: str, at: PortId, now_s: float) -> None:
-        """Somebody has come to a port: ask the others there soon whether they still are."""
-        others = [host for host in self._table.at(at) if host.ip != ip]
+        """Somebody has come to a port: ask those who were there first whether they still are."""
+        others = [host for host in self._table.at(at)[:MOST_DOUBTED] if host.ip != ip]
         if not others or not self._doubts.take(at, now_s):
             return
         for host in others:
             if host.ip not in self._asked:
                 self._doubted.add(host.ip)
-                self.watch(host.ip, max(now_s, self._table.spoke_s(host.ip) + DOUBT_AGE_S))
+                self.watch(host.ip, now_s)
 
     def forget(self, ip: str) -> None:
         """A host is no more."""
@@ -94,26 +98,30 @@ class Ageing:
         """Ask who is due, as far as the rate allows, and forget who stayed silent."""
         changes: list[Change] = []
         self._names = None
+        for queue in (self._doubt_queue, self._queue):
+            self._serve(queue, now_s, changes)
+        return changes
+
+    def _serve(self, queue: list[tuple[float, str]], now_s: float, changes: list[Change]) -> None:
         for _ in range(_MOST_A_TICK):
-            if not self._queue or self._queue[0][0] > now_s:
+            if not queue or queue[0][0] > now_s:
                 break
-            due_s, ip = self._queue[0]
+            due_s, ip = queue[0]
             host = self._table.find(ip)
             if self._due_s.get(ip) != due_s:
-                heapq.heappop(self._queue)
+                heapq.heappop(queue)
             elif host is None or host.at is None or self._table.is_declared(host):
-                heapq.heappop(self._queue)
+                heapq.heappop(queue)
                 self.forget(ip)
             else:
                 next_s = self._look_after(host, host.at, now_s, changes)
                 if next_s is None:
                     break
-                heapq.heappop(self._queue)
+                heapq.heappop(queue)
                 if self._table.find(ip) is None:
                     self.forget(ip)
                 else:
                     self.watch(ip, next_s)
-        return changes
 
     def _look_after(self, host: Host, at: PortId, now_s: float, changes: list[Change]) -> float | None:
         """Do what is due for a host; when it is due again, or None where the rate does not allow it now."""
@@ -131,7 +139,8 @@ class Ageing:
         if place is Place.NOT_YET:
             return now_s + INTERVAL_S
         if place is Place.ASKABLE and asked < PROBES:
-            if not self._allowed.take(None, now_s):
+            allowed = self._doubts_allowed if host.ip in self._doubted else self._allowed
+            if not allowed.take(None, now_s):
                 return None
             self._send(at, probe(host.ip, host.mac))
             self._asked[host.ip] = (asked + 1, began_s)

@@ -8,7 +8,7 @@ import pytest
 from host_lan import Lan
 
 from controller.discovery import PortId
-from controller.hostageing import AGE_S, DOUBT_AGE_S, INTERVAL_S, PROBES, Ageing
+from controller.hostageing import AGE_S, DOUBTS_BURST, INTERVAL_S, PROBES, Ageing
 from controller.hostcheck import Place
 from controller.hosts import Claim, HostTable
 from topologies.fabric import Fabric, Node, NodeKind
@@ -121,7 +121,7 @@ def test_a_host_is_asked_soon_when_another_comes_to_its_port(lan: Lan, alive: bo
     if bounced:
         lan.watch.port_lost(P1, lan.now)
     lan.speak(Claim("02:00:00:00:00:05", "10.0.0.5", P1))
-    lan.run(DOUBT_AGE_S + 4)
+    lan.run(2.5)
     assert (lan.find(ONE.ip) is not None) == alive
     assert lan.owner("10.0.0.5") == ("02:00:00:00:00:05", P1)
 
@@ -130,7 +130,21 @@ def test_a_crowd_at_a_port_is_not_asked_for_each_newcomer(lan: Lan) -> None:
     for i in range(60):
         lan.speak(Claim(f"02:00:00:00:05:{i:02x}", f"10.0.5.{i}", P1))
         lan.run(0.5)
-    assert len([sent for sent in lan.sent if sent.ethernet.destination == ONE.mac]) <= 5
+    assert len([sent for sent in lan.sent if sent.ethernet.destination == ONE.mac]) <= DOUBTS_BURST + 4
+
+
+def test_a_host_in_doubt_does_not_wait_for_those_that_age() -> None:
+    lan = Lan([PortId(2, number) for number in range(1, 1001)] + [P1])
+    for number in range(1, 1001):
+        lan.speak(Claim(f"02:00:00:02:{number >> 8:02x}:{number & 255:02x}", f"10.2.{number >> 8}.{number & 255}",
+                        PortId(2, number)))  # fmt: skip
+    lan.run(AGE_S - 10)
+    lan.speak(ONE)
+    lan.run(11)
+    lan.alive.discard(ONE)
+    lan.speak(Claim("02:00:00:00:00:05", "10.0.0.5", P1))
+    lan.run(2.5)
+    assert lan.find(ONE.ip) is None
 
 
 def test_at_most_fifty_probes_leave_in_any_second_and_everybody_gets_a_turn() -> None:
