@@ -57,7 +57,7 @@ def judged(made: Stage, name: str, attack: Callable[[Stage], int], *, known: boo
     with Watch(made) as watch:
         with pings(made, *pairs) as result:
             frames = attack(made)
-            time.sleep(STALE_S)
+            time.sleep(0.5)
         events, counted = alarms(watch.new_events()), alarms(watch.counted())
     yield told(name, "frames sent", frames)
     yield at_most(name, "links invented", len(watch.invented_links), 0, ", ".join(sorted(watch.invented_links)))

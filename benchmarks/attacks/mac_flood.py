@@ -27,13 +27,17 @@ def row(framework: str) -> Iterator[Figure]:
         yield from attack(made)
 
 
-def attack(made: Stage, per_second: float = 1000.0, seconds: float = 20.0) -> Iterator[Figure]:
+def attack(
+    made: Stage, per_second: float = 1000.0, seconds: float = 20.0, *, afterwards: bool = True
+) -> Iterator[Figure]:
     """Flood from one port, bring a silent host up meanwhile, and look at everybody else.
 
     Parameters
     ----------
     per_second : float
         What the host sends; its port's meter lets a part of that pass.
+    afterwards : bool
+        Whether to look too at how soon the daemon is idle again.
     """
     name, pid, senders = "mac-flood", made.daemon.pid, min(SENDERS, round(per_second * seconds))
     with pings(made, *BYSTANDERS) as control:
@@ -49,8 +53,6 @@ def attack(made: Stage, per_second: float = 1000.0, seconds: float = 20.0) -> It
             sent = int(flood.communicate(timeout=PATIENCE_S + seconds)[0])
         after = load(pid)
         came_up = sum(count for kind, count in watch.counted().items() if kind.startswith(("host-", "arp-", "packet-")))
-        quiet_s = seconds_until(lambda: cpu_share(pid, _LOOK_S) <= idle + _IDLE_MARGIN, 30.0)
-        at_last = cpu_share(pid, 2 * _LOOK_S)
     yield told(name, "frames sent", sent, f"{per_second:g}/s, {senders} senders")
     yield told(name, "hosts' frames judged by the daemon", came_up)
     yield at_most(name, "newcomer learned, s", learned_s, LEARNED_LIMIT_S)
@@ -64,7 +66,10 @@ def attack(made: Stage, per_second: float = 1000.0, seconds: float = 20.0) -> It
     yield told(name, "API answer, worst, s", watch.api_worst_s, f"{len(watch.api_s)} answers, {watch.unanswered} none")
     yield told(name, "CPU idle before, share of a core", idle)
     yield told(name, "CPU during, share of a core", (after.cpu_s - before.cpu_s) / seconds)
-    yield at_most(name, "CPU after, share of a core", at_last, idle + _IDLE_MARGIN, f"quiet after {quiet_s:.1f} s")
+    if afterwards:
+        quiet_s = seconds_until(lambda: cpu_share(pid, _LOOK_S) <= idle + _IDLE_MARGIN, 30.0)
+        at_last = cpu_share(pid, 2 * _LOOK_S)
+        yield at_most(name, "CPU after, share of a core", at_last, idle + _IDLE_MARGIN, f"quiet after {quiet_s:.1f} s")
 
 
 def _newcomer(made: Stage) -> tuple[float, float]:
