@@ -52,11 +52,12 @@ async def _become_known(switch: FakeSwitch) -> None:
 async def _flood(switch: FakeSwitch, packet: bytes, seconds: float) -> int:
     sent, chunk = 0, packet * _CHUNK
     ends_s = time.perf_counter() + seconds
-    while time.perf_counter() < ends_s and not switch.is_over and switch.transport is not None:
-        # The transport's own buffer is kept short: what counts is what the daemon took.
-        if switch.transport.get_write_buffer_size() < len(chunk):
-            switch.send(chunk)
-            sent += _CHUNK
+    while time.perf_counter() < ends_s and not switch.is_over:
+        switch.send(chunk)
+        sent += _CHUNK
+        # As fast as the daemon reads, and no faster: a busy loop here would be felt as a slow daemon.
+        if not await first_of(switch.writable, switch.over, timeout_s=ends_s - time.perf_counter()):
+            break
         await asyncio.sleep(0)
     return sent
 

@@ -50,6 +50,8 @@ class FakeSwitch(asyncio.Protocol):
         The controller asked for the ports, which ends the handshake, and for the flows: the switch is connected.
     over : asyncio.Event
         The connection is closed, by whichever side; ``over_s`` says when.
+    writable : asyncio.Event
+        The controller takes what is sent: little of it waits on our side.
     hosts : dict of int to int
         Addresses of the hosts behind its ports, which answer ARP, and their ports.
     answer : callable or None
@@ -63,6 +65,8 @@ class FakeSwitch(asyncio.Protocol):
         self.ports = ports
         self.silent = False
         self.described, self.up, self.over = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self.writable = asyncio.Event()
+        self.writable.set()
         self.over_s: float | None = None
         self.answered_s = 0.0
         self.answer: Callable[[int, int, bytes], bool] | None = None
@@ -85,6 +89,12 @@ class FakeSwitch(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's name
         self.ended()
+
+    def pause_writing(self) -> None:
+        self.writable.clear()
+
+    def resume_writing(self) -> None:
+        self.writable.set()
 
     def eof_received(self) -> bool:
         self.ended()
