@@ -172,7 +172,10 @@ class Child(framework.App):
         said["same_groups"] = found.groups == RULES.groups
         said["same_meters"] = found.meters == RULES.meters
 
-        switch.send(wire.packet_out(ofproto.OFPP_TABLE, FRAME))
+        message = bytearray(wire.packet_out(ofproto.OFPP_TABLE, FRAME))
+        # As if it had come in at a port: the channel takes no packet from the controller's own.
+        message[12:16] = (1).to_bytes(4)
+        switch.send(message)
         said["frame_back"] = self.frame_came.wait(30) and self.frames[0] == FRAME
         said["counters"] = sorted(counter.port for counter in wire.read_counters(switch))
 
