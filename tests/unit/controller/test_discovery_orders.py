@@ -38,7 +38,7 @@ steps = st.lists(
     st.builds(
         Step,
         what=st.sampled_from(
-            ["lose", "heal", "flap cable", "flap host", "reconnect", "relay", "rest", "speak", "stall"]
+            ["lose", "heal", "flap cable", "flap host", "reconnect", "forget", "relay", "rest", "speak", "stall"]
         ),
         which=st.integers(0, 11),
         seconds=st.sampled_from([0.0, TICK_S, 0.3, 1.0, 3.0, 12.0]),
@@ -95,9 +95,11 @@ class Life(Wires):
             case "flap host":
                 self.flap(host)
                 rest = relaying_stops
-            case "reconnect":
+            case "reconnect" | "forget":
                 self.discovery.switch_gone(dpid)
                 self.run(step.seconds)
+                if step.what == "forget":
+                    self.changes += self.discovery.forget_switch(dpid)
                 self.up(*self.ports(dpid))
                 rest = relaying_stops
             case "relay":
