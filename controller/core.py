@@ -46,7 +46,7 @@ from dataplane.guard import asking_rule
 from dataplane.rules import SwitchRules
 from topologies.errors import HeddleError
 from topologies.fabric import Fabric, LinkId, Node, NodeKind
-from workloads.headers import read_ethernet
+from workloads.headers import ETH_LLDP, Unreadable, read_headers
 from workloads.job import Job
 
 log = logging.getLogger(__name__)
@@ -273,15 +273,16 @@ class Core:
     def packet_in(self, dpid: int, packet: PacketIn) -> None:
         """A frame came up: LLDP from anywhere, ARP from edge ports; everything else is counted and dropped."""
         at = PortId(dpid, packet.in_port)
-        frame = read_ethernet(packet.data)
-        if frame is None:
-            self._events.counts["packet-short"] += 1
-            return
         now_s = self._runtime.now_s()
-        if frame.eth_type == 0x88CC:
+        if int.from_bytes(packet.data[12:14]) == ETH_LLDP:
+            # Discovery wants the bytes that were signed.
             self._took(self._discovery.lldp_arrived(at, packet.data, now_s))
             return
-        self._took(self._watch.frame_arrived(at, frame, self._discovery, now_s))
+        headers = read_headers(packet.data)
+        if isinstance(headers, Unreadable):
+            self._events.counts[f"packet-{headers.reason}"] += 1
+            return
+        self._took(self._watch.frame_arrived(at, headers, self._discovery, now_s))
 
     def counters_read(self, dpid: int, counters: Sequence[PortCounters]) -> None:
         """Port counters came in."""

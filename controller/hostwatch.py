@@ -16,7 +16,7 @@ from controller.statuses import host_statuses
 from controller.store import Store, StoredHost
 from topologies.errors import HeddleError
 from topologies.fabric import Fabric
-from workloads.headers import ARP_REPLY, ARP_REQUEST, Arp, Ethernet, read_arp
+from workloads.headers import ARP_REPLY, ARP_REQUEST, Arp, Headers
 
 SAVE_S = 0.25
 """Longest time until a host that was learned is on its way to the disk."""
@@ -77,11 +77,11 @@ class HostWatch:
 
     # ── what comes in ────────────────────────────────────────────────────────────────────────────
 
-    def frame_arrived(self, at: PortId, frame: Ethernet, discovery: Discovery, now_s: float) -> list[Change]:
+    def frame_arrived(self, at: PortId, headers: Headers, discovery: Discovery, now_s: float) -> list[Change]:
         """Take what a host's frame tells, and answer what it asks; what is no ARP from an edge port is dropped."""
-        if frame.source.startswith(OUR_MACS):
+        if headers.source.startswith(OUR_MACS):
             return [_spoofed(at, "comes from an address of the controller's")]
-        arp = read_arp(frame.payload) if frame.eth_type == 0x0806 else None
+        arp = headers.arp if not headers.vlan_ids else None
         if (
             arp is None
             or arp.operation not in (ARP_REQUEST, ARP_REPLY)
@@ -89,7 +89,7 @@ class HostWatch:
         ):  # fmt: skip
             self._events.counts["packet-unwanted"] += 1
             return []
-        if arp.sender_mac != frame.source:
+        if arp.sender_mac != headers.source:
             return [_spoofed(at, "names another sender than its frame")]
         if not _is_unicast_mac(arp.sender_mac):
             return [_spoofed(at, f"names {arp.sender_mac} as its sender, which no host has")]

@@ -12,8 +12,8 @@ from workloads.unreadable import Reason, Unreadable
 
 __all__ = [
     "ARP_REPLY", "ARP_REQUEST", "ETHERNET_BYTES", "ETH_ARP", "ETH_IPV4", "ETH_IPV6", "ETH_LLDP", "MAX_LABELS",
-    "MAX_TAGS", "Arp", "Ethernet", "Headers", "Ip", "Lldp", "Reason", "Unreadable", "mac_bytes", "mac_text",
-    "read_arp", "read_ethernet", "read_headers", "write_arp",
+    "MAX_TAGS", "Arp", "Headers", "Ip", "Lldp", "Reason", "Unreadable", "mac_bytes", "mac_text",
+    "read_headers", "write_arp",
 ]  # fmt: skip
 
 ETHERNET_BYTES = 14
@@ -30,16 +30,6 @@ _LEAST_ETH_TYPE = 0x0600
 """What is less is a length, and a frame of IEEE 802.3 with LLC (IEEE 802.3, 3.2.6)."""
 _ARP = struct.Struct("!HHBBH6s4s6s4s")
 _ARP_IPV4_OVER_ETHERNET = (1, 0x0800, 6, 4)
-
-
-@dataclass(frozen=True, slots=True)
-class Ethernet:
-    """An untagged Ethernet header; ``payload`` is the rest of the frame."""
-
-    destination: str
-    source: str
-    eth_type: int
-    payload: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,23 +82,6 @@ def mac_text(raw: bytes) -> str:
 def mac_bytes(text: str) -> bytes:
     """The reverse of `mac_text`."""
     return bytes.fromhex(text.replace(":", ""))
-
-
-def read_ethernet(frame: bytes) -> Ethernet | None:
-    """The Ethernet header, or None where the frame is too short to have one."""
-    if len(frame) < ETHERNET_BYTES:
-        return None
-    return Ethernet(
-        mac_text(frame[0:6]), mac_text(frame[6:12]), int.from_bytes(frame[12:14]), bytes(frame[ETHERNET_BYTES:])
-    )
-
-
-def read_arp(payload: bytes) -> Arp | None:
-    """The ARP packet, or None where it is short or not IPv4 over Ethernet."""
-    if len(payload) < _ARP.size:
-        return None
-    arp = _arp(payload, 0)
-    return None if isinstance(arp, Unreadable) else arp
 
 
 def write_arp(arp: Arp, destination_mac: str) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import NamedTuple
 
 from controller.discovery import Change, PortId
@@ -14,7 +15,7 @@ from controller.service import PortRole
 from controller.store import StoredHost
 from topologies.errors import HeddleError
 from topologies.fabric import Fabric
-from workloads.headers import ARP_REQUEST, Arp, Ethernet, read_arp, read_ethernet, write_arp
+from workloads.headers import ARP_REQUEST, Arp, Headers, read_headers, write_arp
 
 NOBODY = "00:00:00:00:00:00"
 BROADCAST = "ff:ff:ff:ff:ff:ff"
@@ -27,14 +28,14 @@ class Sent(NamedTuple):
     frame: bytes
 
     @property
-    def ethernet(self) -> Ethernet:
-        ethernet = read_ethernet(self.frame)
-        assert ethernet is not None
-        return ethernet
+    def ethernet(self) -> Headers:
+        headers = read_headers(self.frame)
+        assert isinstance(headers, Headers)
+        return headers
 
     @property
     def arp(self) -> Arp:
-        arp = read_arp(self.ethernet.payload)
+        arp = self.ethernet.arp
         assert arp is not None
         return arp
 
@@ -124,11 +125,11 @@ class Lan:
         self.arrive(at, write_arp(arp, BROADCAST), source)
 
     def arrive(self, at: PortId, frame: bytes, source: str | None = None) -> None:
-        ethernet = read_ethernet(frame)
-        assert ethernet is not None
+        headers = read_headers(frame)
+        assert isinstance(headers, Headers)
         if source is not None:
-            ethernet = Ethernet(ethernet.destination, source, ethernet.eth_type, ethernet.payload)
-        self.changes += self.watch.frame_arrived(at, ethernet, self, self.now)
+            headers = replace(headers, source=source)
+        self.changes += self.watch.frame_arrived(at, headers, self, self.now)
 
     def run(self, seconds: float) -> None:
         """Let time pass, and answers arrive."""

@@ -25,7 +25,7 @@ from solver.routing import Objective
 from topologies.errors import HeddleError
 from topologies.fabric import Fabric, LinkId
 from topologies.fat_tree import fat_tree
-from workloads.headers import ARP_REPLY, ARP_REQUEST, Arp, read_arp, read_ethernet, write_arp
+from workloads.headers import ARP_REPLY, ARP_REQUEST, Arp, Unreadable, read_headers, write_arp
 
 FABRIC = fat_tree(4, capacity_bps=1e7, delay_s=1e-5)
 
@@ -294,12 +294,12 @@ class World:
 
     def _reach_hosts(self, at: PortId, frame: bytes) -> None:
         """Hosts (port, MAC, address) that are alive answer ARP; others are silent."""
-        ethernet = read_ethernet(frame)
-        asked = read_arp(ethernet.payload) if ethernet is not None else None
-        if ethernet is None or asked is None or asked.operation != ARP_REQUEST:
+        headers = read_headers(frame)
+        if isinstance(headers, Unreadable) or headers.arp is None or headers.arp.operation != ARP_REQUEST:
             return
+        asked = headers.arp
         for port, mac, ip in sorted(self.alive):
-            if (port, ip) == (at, asked.target_ip) and ethernet.destination in (mac, "ff:ff:ff:ff:ff:ff"):
+            if (port, ip) == (at, asked.target_ip) and headers.destination in (mac, "ff:ff:ff:ff:ff:ff"):
                 reply = write_arp(Arp(ARP_REPLY, mac, ip, asked.sender_mac, asked.sender_ip), asked.sender_mac)
                 self.time.later(0.001, lambda reply=reply: self.arp(at, reply))
 

@@ -15,7 +15,7 @@ from controller.searches import (
     SEARCHES_PER_S,
     SHED,
 )
-from workloads.headers import ARP_REPLY, ARP_REQUEST, Arp, read_arp, read_ethernet
+from workloads.headers import ARP_REPLY, ARP_REQUEST, Arp, read_headers
 
 P1, P2, P3 = PortId(1, 1), PortId(1, 2), PortId(2, 1)
 ONE, TWO = Claim("02:00:00:00:00:01", "10.0.0.1", P1), Claim("02:00:00:00:00:02", "10.0.0.2", P2)
@@ -34,7 +34,7 @@ class Rig:
 
     @property
     def arps(self) -> list[tuple[PortId, Arp]]:
-        return [(port, read_arp(read_ethernet(frame).payload)) for port, frame in self.frames]
+        return [(port, read_headers(frame).arp) for port, frame in self.frames]
 
     def ask(self, target: str, now_s: float, who: Claim = ONE) -> None:
         self.responder.answer(who.at, Arp(ARP_REQUEST, who.mac, who.ip, NOBODY, target), now_s)

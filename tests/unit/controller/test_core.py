@@ -426,3 +426,14 @@ def test_an_undeclared_switch_with_cables_stays_while_its_channel_is_lost(
     world.run(3)
 
     assert set(world.core.fabric().link_by_id) == known
+
+
+def test_a_frame_that_cannot_be_read_is_counted_by_its_reason(tmp_path: Path):
+    world = World(tmp_path).up()
+    dpid = world.dpid("e0-0")
+
+    for frame in (b"", bytes(13), bytes(12) + bytes.fromhex("08064444") + bytes(60), bytes(12) + b"\0\x10" + bytes(60)):
+        world.core.packet_in(dpid, PacketIn(1, frame))
+
+    counts = world.core.counters()
+    assert (counts["packet-short"], counts["packet-bad-arp"], counts["packet-no-eth-type"]) == (2, 1, 1)

@@ -10,7 +10,7 @@ from controller.discovery import PortId
 from controller.hostcheck import Place
 from controller.hosts import MAX_HOSTS_PER_PORT, Claim
 from controller.store import StoredHost
-from workloads.headers import ARP_REPLY, ARP_REQUEST, Arp
+from workloads.headers import ARP_REQUEST, Arp, write_arp
 
 P1, P2, P3 = PortId(1, 1), PortId(1, 2), PortId(2, 1)
 ONE, TWO = Claim("02:00:00:00:00:01", "10.0.0.1", P1), Claim("02:00:00:00:00:02", "10.0.0.2", P2)
@@ -57,10 +57,23 @@ def test_a_link_local_address_is_an_address(lan: Lan) -> None:
     assert lan.owner("169.254.1.1") == (THIEF, P3)
 
 
-@pytest.mark.parametrize("eth_type", [0x0800, 0x8100, 0x86DD])
-def test_what_is_no_arp_is_counted_and_dropped(lan: Lan, eth_type: int) -> None:
-    lan.arrive(P3, b"\xff" * 6 + bytes.fromhex(THIEF.replace(":", "")) + eth_type.to_bytes(2) + b"\0" * 46)
+def tagged(frame: bytes) -> bytes:
+    return frame[:12] + bytes.fromhex("81000007") + frame[12:]
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        b"\xff" * 6 + bytes.fromhex("02000000006608004500001400010000400600000a0000420a000001"),
+        b"\xff" * 6 + bytes.fromhex("0200000000661234") + bytes(46),
+        tagged(write_arp(Arp(ARP_REQUEST, "02:00:00:00:00:66", "10.0.0.66", NOBODY, ONE.ip), "ff:ff:ff:ff:ff:ff")),
+    ],
+    ids=["ipv4", "unknown", "tagged ARP"],
+)
+def test_what_is_no_arp_is_counted_and_dropped(lan: Lan, frame: bytes) -> None:
+    lan.arrive(P3, frame)
     assert lan.changes == []
+    assert lan.find("10.0.0.66") is None
     assert lan.events.counts["packet-unwanted"] == 1
 
 
