@@ -10,7 +10,7 @@ from controller.discovery import PortId
 from controller.hostcheck import Place
 from controller.hosts import MAX_HOSTS_PER_PORT, Claim
 from controller.store import StoredHost
-from workloads.headers import ARP_REQUEST, Arp, write_arp
+from workloads.headers import ARP_REPLY, ARP_REQUEST, Arp, write_arp
 
 P1, P2, P3 = PortId(1, 1), PortId(1, 2), PortId(2, 1)
 ONE, TWO = Claim("02:00:00:00:00:01", "10.0.0.1", P1), Claim("02:00:00:00:00:02", "10.0.0.2", P2)
@@ -64,7 +64,7 @@ def tagged(frame: bytes) -> bytes:
 @pytest.mark.parametrize(
     "frame",
     [
-        b"\xff" * 6 + bytes.fromhex("02000000006608004500001400010000400600000a0000420a000001"),
+        b"\xff" * 6 + bytes.fromhex("0200000000660800450000140001000040fd00000a0000420a000001"),
         b"\xff" * 6 + bytes.fromhex("0200000000661234") + bytes(46),
         tagged(write_arp(Arp(ARP_REQUEST, "02:00:00:00:00:66", "10.0.0.66", NOBODY, ONE.ip), "ff:ff:ff:ff:ff:ff")),
     ],
