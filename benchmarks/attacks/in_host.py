@@ -29,9 +29,9 @@ def tap(device: str, ethertype: int) -> None:
                 sys.stdout.write(f"{time.monotonic_ns()} {frame.hex()}\n")
                 sys.stdout.flush()
 
-    threading.Thread(target=read, daemon=True).start()
     sys.stdout.write("ready\n")
     sys.stdout.flush()
+    threading.Thread(target=read, daemon=True).start()
     for line in sys.stdin:
         card.send(bytes.fromhex(line))
 
