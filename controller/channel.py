@@ -203,12 +203,15 @@ class ChannelServer:
         self._half_open.pop(oldest, None)
 
     def _watch(self) -> None:
-        """Look for silent switches; what the daemon itself missed since it last looked is not held against them."""
+        """Look for handshakes that do not end and switches that are silent.
+
+        What the daemon itself missed since it last looked is not held against them.
+        """
         now_s = framework.now_s()
         late_s = now_s - self._watched_s - _WATCH_S
         stalled_s = late_s if late_s > _WATCH_S else 0.0
         self._watched_s = now_s
-        for connection in tuple(self._switches.values()):
+        for connection in (*self._half_open, *self._switches.values()):
             connection.watch(now_s, stalled_s)
 
     def _hand_on_loop(self) -> None:

@@ -172,11 +172,6 @@ def spawn(function: Callable[..., object], *args: object) -> Task:
     return Task(_hub.spawn(function, *args))
 
 
-def spawn_after(seconds: float, function: Callable[..., object], *args: object) -> Task:
-    """Start a green task later, unless it is cancelled before."""
-    return Task(_hub.spawn_after(seconds, function, *args))
-
-
 def sleep(seconds: float) -> None:
     """Let other green tasks run for a while."""
     _hub.sleep(seconds)
