@@ -28,7 +28,7 @@ def row(framework: str) -> Iterator[Figure]:
 
 
 def attack(
-    made: Stage, per_second: float = 1000.0, seconds: float = 20.0, *, afterwards: bool = True
+    made: Stage, per_second: float = 10_000.0, seconds: float = 20.0, *, afterwards: bool = True
 ) -> Iterator[Figure]:
     """Flood from one port, bring a silent host up meanwhile, and look at everybody else.
 
