@@ -63,6 +63,10 @@ class ConnectedSwitch:
     def address(self) -> str:
         return self._connection.peer
 
+    @property
+    def is_connected(self) -> bool:
+        return self._connection.close_reason is None
+
     def disconnect(self, reason: str) -> None:
         self._connection.close(reason, "uncertain")
 

@@ -186,6 +186,8 @@ class Core:
             rules, foreign = switch.read_rules()
             rules, refused = add_missing(switch, rules, self._first_rules(name, switch.dpid))
         except HeddleError as error:
+            if not switch.is_connected:
+                return
             self._events.note("switch-silent", f"switch {name} did not take its first rules: {error}", name)
             self._runtime.spawn(lambda: self._welcome_again(switch, name))
             return

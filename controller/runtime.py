@@ -50,6 +50,11 @@ class Switch(Protocol):
     @property
     def address(self) -> str: ...
 
+    @property
+    def is_connected(self) -> bool:
+        """Whether its connection stands; its end is announced a moment later."""
+        ...
+
     def disconnect(self, reason: str) -> None:
         """Close its connection; it may come back at once."""
         ...

@@ -138,6 +138,10 @@ class FakeSwitch:
         return self._world.tables[self.dpid]
 
     @property
+    def is_connected(self) -> bool:
+        return not self._gone
+
+    @property
     def _gone(self) -> bool:
         return self._world.connected.get(self.dpid) is not self
 
