@@ -255,6 +255,7 @@ def test_flags_of_run_win_over_the_environment_and_that_over_the_file(monkeypatc
     assert code == 0
     assert seen[0][1] == {
         "openflow": "127.0.0.1:2", "api": None, "state_dir": str(tmp_path), "fabric": None,
+        "openflow_tls.certificate": None, "openflow_tls.key": None, "openflow_tls.authority": None,
         "routing.default": "shortest",
     }  # fmt: skip
 
