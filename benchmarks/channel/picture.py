@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 from benchmarks.channel.lines import RoundTrips
 
@@ -49,8 +50,11 @@ def _draw_panel(axes: Axes, round_trips: Sequence[RoundTrips]) -> None:
             label=trips.what,
         )  # fmt: skip
     axes.axhline(0.01, color=MUTED, linewidth=0.5)
+    axes.text(0.99, 0.01, "p99", color=MUTED, fontsize=7, ha="right", va="bottom", transform=axes.get_yaxis_transform())
     axes.set_xscale("log")
     axes.set_yscale("log")
+    # Less than a decade would have every tick labelled, one over the other.
+    axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel("milliseconds")
     axes.set_ylabel("share that took longer")
     axes.grid(color=MUTED, alpha=0.2)

@@ -17,6 +17,8 @@ from typing import Any
 
 import pytest
 
+from benchmarks.attacks import __main__ as attack_rows
+from benchmarks.channel import __main__ as channel_rows
 from controller.api import create_app
 from controller.api_models import JobFile
 from controller.client import Client
@@ -244,3 +246,16 @@ def test_the_architecture_page_names_every_folder_of_code() -> None:
     shown = {name for row in table(DOCS / "architecture.md", "folder") for name in re.findall(r"`(\w+)/`", row[0])}
 
     assert shown >= {path.parent.name for path in REPOSITORY.glob("*/__init__.py")}
+
+
+@pytest.mark.parametrize(
+    ("heading", "rows"), [("`benchmarks.channel`", channel_rows.ROWS), ("`benchmarks.attacks`", attack_rows.ROWS)]
+)
+def test_the_robustness_page_has_every_row_of_the_benchmarks(
+    heading: str, rows: dict[str, Any], tmp_path: Path
+) -> None:
+    section = (DOCS / "robustness.md").read_text().partition(f"### {heading}\n")[2].partition("\n### ")[0]
+    page = tmp_path / "section.md"
+    page.write_text(section)
+
+    assert [row[0].strip("`") for row in table(page, "row")] == list(rows)
