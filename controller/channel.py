@@ -34,6 +34,7 @@ from controller.pending import BatchResult, NoAnswer, Refusal, RequestRefused
 from controller.sendqueue import Budget
 from controller.tls import TlsIdentity, TlsSocket
 from controller.trust import SwitchTrust
+from controller.turns import Turns
 from topologies.errors import HeddleError, InputError
 
 __all__ = [
@@ -123,6 +124,7 @@ class ChannelServer:
         # In order of arrival.
         self._half_open: dict[Connection, None] = {}
         self._budget = Budget(self._limits.max_queued_bytes_in_all)
+        self._turns = Turns()
         self._backoff = Backoff()
         self._packets: PacketQueue[Connection] = PacketQueue()
         self._port_news: dict[Connection, None] = {}
@@ -141,6 +143,7 @@ class ChannelServer:
         self._watched_s = framework.now_s()
         self._tasks = [
             framework.spawn(self._accept_loop),
+            framework.spawn(self._turns.serve),
             framework.spawn(self._hand_on_loop),
             framework.every(_WATCH_S, self._watch),
         ]
@@ -149,6 +152,7 @@ class ChannelServer:
         """Stop listening and close every connection."""
         for task in self._tasks:
             task.cancel()
+        self._turns.close()
         self._listener.close()
         for connection in (*self._switches.values(), *self._half_open):
             connection.close("the controller stops")
@@ -175,8 +179,10 @@ class ChannelServer:
                 self._make_room()
             try:
                 switch = TlsSocket(sock, self._tls) if self._tls is not None else sock
-                connection = Connection(switch, peer, self._limits, self, self._budget)
-            except OSError:
+                connection = Connection(switch, peer, self._limits, self, self._budget, self._turns)
+            except Exception as error:
+                # The framework's part fails in ways of its own where the application has stopped.
+                log.debug("a switch could not be accepted: %s", error)
                 self.counts["broken"] += 1
                 sock.close()
                 continue

@@ -31,11 +31,10 @@ from controller.liveness import Liveness
 from controller.pending import BatchResult, NoAnswer, Pending, Refusal, RequestRefused
 from controller.sendqueue import CHUNK_BYTES, Budget, SendQueue
 from controller.tls import TlsSocket
+from controller.turns import TURN_S, Account, Turns
 
 log = logging.getLogger(__name__)
 
-_TURN_S = 0.001
-"""How long a connection works before other tasks get a turn."""
 _WINDOW = 1024
 """Messages of a batch between barriers: an echo waits behind no more than so many in the switch."""
 _ETH_TYPE_LLDP = b"\x88\xcc"
@@ -131,17 +130,24 @@ class Connection(framework.Datapath):
     """
 
     def __init__(
-        self, sock: Any, address: tuple[Any, ...], limits: ChannelLimits, registry: Registry, budget: Budget
+        self,
+        sock: Any,
+        address: tuple[Any, ...],
+        limits: ChannelLimits,
+        registry: Registry,
+        budget: Budget,
+        turns: Turns,
     ) -> None:
         self._limits = limits
         self._registry = registry
         self._phase = Phase.HELLO
-        self._queue = SendQueue(limits.max_queued_messages, limits.max_queued_bytes, budget)
+        self._turns = turns
+        self._account = Account()
         self._pending = Pending(limits.max_reply_bytes, limits.max_reply_elements, limits.max_ports)
         now_s = framework.now_s()
         self._up_by_s = now_s + limits.handshake_timeout_s
         self._liveness = Liveness(limits.echo_after_s, limits.silent_after_s, limits.max_echo_s, now_s)
-        self._delivering = False
+        self._delivering = 0
         self._port_news: dict[int, tuple[Any, ...]] = {}
         self._ports_xid: int | None = None
         self._was_up = False
@@ -150,6 +156,8 @@ class Connection(framework.Datapath):
         self.port_descriptions: dict[int, Any] = {}
         self.close_reason: str | None = None
         super().__init__(sock, address)
+        # Last: it takes a part of the budget, which only `close` gives back.
+        self._queue = SendQueue(limits.max_queued_messages, limits.max_queued_bytes, budget)
         self.set_version(framework.OFP_VERSION)
         self.socket.settimeout(None)
 
@@ -270,6 +278,8 @@ class Connection(framework.Datapath):
         try:
             while chunk := self._queue.take():
                 self.socket.sendall(chunk)
+                # A socket with room lets its writer go on and on.
+                framework.sleep(0)
         except OSError as error:
             self.close(f"the connection broke: {error}", "broken")
 
@@ -320,7 +330,7 @@ class Connection(framework.Datapath):
             Not in time, or the connection is closed; what was carried out is not known.
         """
         now_s = framework.now_s()
-        deadline_s, turn_ends_s = now_s + timeout_s, now_s + _TURN_S
+        deadline_s, turn_ends_s = now_s + timeout_s, now_s + TURN_S
         refusals: list[Refusal] = []
         xids = []
         try:
@@ -331,7 +341,7 @@ class Connection(framework.Datapath):
                 self.send_msg(message)
                 if framework.now_s() >= turn_ends_s:
                     framework.sleep(0)
-                    turn_ends_s = framework.now_s() + _TURN_S
+                    turn_ends_s = framework.now_s() + TURN_S
                 if len(xids) % _WINDOW == 0:
                     self.request(ofproto_parser.OFPBarrierRequest(self), max(0.0, deadline_s - framework.now_s()))
             self.request(ofproto_parser.OFPBarrierRequest(self), max(0.0, deadline_s - framework.now_s()))
@@ -343,27 +353,28 @@ class Connection(framework.Datapath):
 
     def _receive_loop(self) -> None:
         buffer = bytearray()
-        turn_ends_s = 0.0
         while self.is_active and (received := self.socket.recv(CHUNK_BYTES)):
-            self._liveness.heard_s = now_s = framework.now_s()
-            if now_s >= turn_ends_s:
-                turn_ends_s = now_s + _TURN_S
+            self._liveness.heard_s = framework.now_s()
             buffer += received
-            start = 0
-            while self.is_active and len(buffer) - start >= HEADER_BYTES:
-                header = read_header(buffer, start)
-                hello = self._phase is Phase.HELLO
-                largest = self._limits.max_hello_bytes if hello else self._limits.max_message_bytes
-                wanted = check_header(header, self._phase, largest)
-                if len(buffer) - start < header.length:
-                    break
-                message = bytes(buffer[start : start + header.length])
-                start += header.length
-                self._received(header, message, wanted)
-                if framework.now_s() >= turn_ends_s:
-                    framework.sleep(0)
-                    turn_ends_s = framework.now_s() + _TURN_S
-            del buffer[:start]
+            began_s = self._turns.take(self._account)
+            try:
+                start = 0
+                while self.is_active and len(buffer) - start >= HEADER_BYTES:
+                    header = read_header(buffer, start)
+                    hello = self._phase is Phase.HELLO
+                    largest = self._limits.max_hello_bytes if hello else self._limits.max_message_bytes
+                    wanted = check_header(header, self._phase, largest)
+                    if len(buffer) - start < header.length:
+                        break
+                    message = bytes(buffer[start : start + header.length])
+                    start += header.length
+                    self._received(header, message, wanted)
+                    if framework.now_s() - began_s >= TURN_S:
+                        self._turns.give(self._account, began_s)
+                        began_s = self._turns.take(self._account)
+                del buffer[:start]
+            finally:
+                self._turns.give(self._account, began_s)
 
     def _received(self, header: Header, message: bytes, wanted: bool) -> None:
         if header.type == MessageType.PACKET_IN:
@@ -498,11 +509,11 @@ class Connection(framework.Datapath):
 
     def _send_event(self, event: Any, state: str | None) -> None:
         # Waits where the application's queue is full, so that the switch is slowed down and not the daemon.
-        self._delivering = True
+        self._delivering += 1
         try:
             self.ofp_brick.send_event_to_observers(event, state)
         finally:
-            self._delivering = False
+            self._delivering -= 1
 
 
 def _is_lost(status: Any) -> bool:
