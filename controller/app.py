@@ -115,7 +115,13 @@ class HeddleApp(framework.App):
             tls.check()
         trust = trusted_switches(config.switches, declared)
         self._channel = ChannelServer(
-            config.openflow.host, config.openflow.port, observer=self._peer_did, tls=tls, trust=trust
+            config.openflow.host,
+            config.openflow.port,
+            observer=self._peer_did,
+            tls=tls,
+            trust=trust,
+            known={switch.dpid for switch in (declared.switches if declared is not None else ()) if switch.dpid}
+            | (trust.allowed or frozenset()),
         )
         self._unprotected = tls is None and not config.openflow.is_loopback
         self._core = Core(config, store, declared, GreenRuntime(), channel_counts=self._channel.counts)

@@ -6,9 +6,13 @@ from collections import OrderedDict
 from collections.abc import Hashable
 from dataclasses import dataclass
 
+from controller.buckets import Buckets
+
 FREE_OFFENCES = 3
 """So many in a row cost nothing: a switch that is being configured may try a few times."""
-FIRST_S, LONGEST_S = 0.5, 30.0
+FIRST_S, LONGEST_S = 0.5, 10.0
+SHARED_PER_S, _SHARED_BURST = 10.0, 10
+"""Connections taken all the same from an address that has to wait, where several switches are at home there."""
 FORGIVEN_S = 120.0
 """Without an offence for this long, a peer starts afresh."""
 _MAX_PEERS = 4096
@@ -26,6 +30,7 @@ class Backoff:
 
     def __init__(self) -> None:
         self._peers: OrderedDict[Hashable, _Record] = OrderedDict()
+        self._shared: Buckets[Hashable] = Buckets(SHARED_PER_S, _SHARED_BURST)
 
     def __len__(self) -> int:
         return len(self._peers)
@@ -44,6 +49,10 @@ class Backoff:
         wait_s = min(LONGEST_S, FIRST_S * 2 ** min(excess - 1, 16)) if excess > 0 else 0.0
         record.until_s = now_s + wait_s
         return wait_s
+
+    def admits_shared(self, peer: Hashable, now_s: float) -> bool:
+        """Whether an address that has to wait may try all the same, since others too are at home there."""
+        return self._shared.take(peer, now_s)
 
     def remaining_s(self, peer: Hashable, now_s: float) -> float:
         """How long a peer has to wait still; 0 where it may try."""

@@ -18,11 +18,13 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import re
 import resource
 import socket
 import sys
 from collections import Counter
 from collections.abc import Callable, Mapping
+from collections.abc import Set as AbstractSet
 from types import MappingProxyType
 
 from controller import framework
@@ -31,6 +33,7 @@ from controller.connection import ChannelLimits, Connection
 from controller.framing import Violation
 from controller.packetqueue import PacketQueue
 from controller.pending import BatchResult, NoAnswer, Refusal, RequestRefused
+from controller.places import Places
 from controller.sendqueue import Budget
 from controller.tls import TlsIdentity, TlsSocket
 from controller.trust import SwitchTrust
@@ -66,6 +69,9 @@ _OFFENCES = frozenset({
 _COMMON = frozenset({"closed", "closed-by-switch", "broken", "backed-off"})
 """Ends of connections that tell nothing new where the switch was never up."""
 
+_DIGITS = re.compile(r"[0-9a-fA-F]*[0-9][0-9a-fA-F]*")
+_SOURCE_LENGTH = 80
+
 Observer = Callable[[str, str, str], None]
 
 
@@ -84,6 +90,8 @@ class ChannelServer:
         Switches connect by TLS; without it, in the clear.
     trust : SwitchTrust, optional
         Which dpids may connect, with which certificates; by default all with any.
+    known : set of int
+        Dpids that are declared or allowed by name: others leave half of the connections to them.
 
     Attributes
     ----------
@@ -111,9 +119,10 @@ class ChannelServer:
         *,
         tls: TlsIdentity | None = None,
         trust: SwitchTrust | None = None,
+        known: AbstractSet[int] = frozenset(),
     ) -> None:
         self._limits = limits if limits is not None else ChannelLimits()
-        self._max_connections = min(self._limits.max_connections, _descriptors() - _OTHER_DESCRIPTORS)
+        self._places = Places(min(self._limits.max_connections, _descriptors() - _OTHER_DESCRIPTORS), known)
         self._observer = observer or _log
         self._tls = tls
         self._trust = trust or SwitchTrust()
@@ -173,6 +182,9 @@ class ChannelServer:
             refused = self._refused(peer[0])
             if refused is not None:
                 self.counts[refused] += 1
+                if refused == "too-many":
+                    sentence = f"{peer[0]} was refused: {self._places.total} connections are open, as many as may be"
+                    self._observer("channel-too-many", sentence, peer[0])
                 sock.close()
                 continue
             if len(self._half_open) >= self._limits.max_half_open:
@@ -191,15 +203,14 @@ class ChannelServer:
 
     def _refused(self, host: str) -> str | None:
         """Why nobody at this address may connect now; None where they may."""
-        if len(self._switches) + len(self._half_open) >= self._max_connections:
+        if len(self._switches) + len(self._half_open) >= self._places.total:
             return "too-many"
-        # Where switches share an address, one that breaks rules must not keep the others out.
-        waits = self._backoff.remaining_s(host, framework.now_s()) > 0
-        return "backed-off" if waits and not self._is_home(host) else None
-
-    def _is_home(self, host: str) -> bool:
-        """Whether a connected switch has this address."""
-        return any(connection.address[0] == host for connection in self._switches.values())
+        now_s = framework.now_s()
+        if self._backoff.remaining_s(host, now_s) <= 0:
+            return None
+        # Where switches share an address, one that breaks rules must not keep the others out for good.
+        at_home = sum(connection.address[0] == host for connection in self._switches.values())
+        return None if at_home > 1 and self._backoff.admits_shared(host, now_s) else "backed-off"
 
     def _make_room(self) -> None:
         """Close the oldest handshake of the address that has most under way: a handshake takes milliseconds."""
@@ -227,19 +238,26 @@ class ChannelServer:
             if not self._port_news and not self._packets:
                 self._something_came.clear()
                 self._something_came.wait()
-            try:
-                if self._port_news:
-                    connection = next(iter(self._port_news))
-                    del self._port_news[connection]
-                    connection.deliver_port_news()
-                if self._packets:
-                    connection, message = self._packets.take()
-                    connection.deliver_packet(message)
-            except Violation as violation:
-                connection.close(f"it {violation}", violation.kind)
+            if self._port_news:
+                connection = next(iter(self._port_news))
+                del self._port_news[connection]
+                self._hand_on(connection, connection.deliver_port_news)
+            if self._packets:
+                connection, message = self._packets.take()
+                self._hand_on(connection, connection.deliver_packet, message)
             if framework.now_s() >= turn_ends_s:
                 framework.sleep(0)
                 turn_ends_s = framework.now_s() + _TURN_S
+
+    def _hand_on(self, connection: Connection, deliver: Callable[..., None], *message: bytes) -> None:
+        try:
+            deliver(*message)
+        except Violation as violation:
+            connection.close(f"it {violation}", violation.kind)
+        except Exception:
+            # One switch's message must not end what serves them all.
+            log.exception("a message of %s could not be handed on", connection)
+            connection.close("an internal error; see the log", "internal")
 
     def admit(self, connection: Connection) -> None:
         """Let a connection that knows its dpid go on.
@@ -281,7 +299,7 @@ class ChannelServer:
         Raises
         ------
         Violation
-            Its dpid is connected already: whoever came first stays.
+            Its dpid is connected already (whoever came first stays), or no place is left for it.
         """
         dpid = connection.id
         if dpid is None:
@@ -289,6 +307,10 @@ class ChannelServer:
         known = self._switches.get(dpid)
         if known is not None:
             raise Violation("duplicate", f"has the dpid of a switch that is connected from {known.peer}")
+        connected = ((other, switch.address[0]) for other, switch in self._switches.items())
+        refusal = self._places.refusal(dpid, connection.address[0], connected)
+        if refusal is not None:
+            raise Violation("too-many", refusal)
         self._half_open.pop(connection, None)
         self._switches[dpid] = connection
         self.counts["up"] += 1
@@ -298,15 +320,23 @@ class ChannelServer:
         self.counts[kind] += 1
         host = connection.address[0]
         if kind in _OFFENCES:
+            now_s = framework.now_s()
+            wait_s = self._backoff.offended(host, now_s)
             # Whoever takes another's dpid must not bring the wait upon that one.
-            known = connection.id is not None and kind not in ("duplicate", "untrusted")
-            wait_s = self._backoff.offended((host, connection.id) if known else host, framework.now_s())
+            if connection.id is not None and kind not in ("duplicate", "untrusted"):
+                wait_s = max(wait_s, self._backoff.offended((host, connection.id), now_s))
             if wait_s > 0:
                 reason += f"; it has to wait for {wait_s:g} s"
         if kind in _COMMON:
             log.debug("%s is disconnected: %s", connection, reason)
+            return
+        if connection.was_up:
+            sentence = f"{connection} is disconnected: {reason}"
         else:
-            self._observer(f"channel-{kind}", f"{connection} is disconnected: {reason}", host)
+            claimed = f" that claims dpid {connection.id:016x}" if connection.id is not None else ""
+            sentence = f"a connection from {connection.peer}{claimed} was refused: {reason}"
+        # Another reason is news, another port or number in it is not.
+        self._observer(f"channel-{kind}", sentence, f"{host}: {_DIGITS.sub('#', reason)[:_SOURCE_LENGTH]}")
 
     def closed(self, connection: Connection) -> None:
         """Forget a connection that is over."""

@@ -127,6 +127,8 @@ class Connection(framework.Datapath):
         All ports, kept up to date.
     close_reason : str or None
         Why it was closed; None while it is open.
+    was_up : bool
+        Whether its handshake came to its end.
     """
 
     def __init__(
@@ -150,7 +152,7 @@ class Connection(framework.Datapath):
         self._delivering = 0
         self._port_news: dict[int, tuple[Any, ...]] = {}
         self._ports_xid: int | None = None
-        self._was_up = False
+        self.was_up = False
         self.peer = f"{address[0]}:{address[1]}"
         self.fingerprint: str | None = None
         self.port_descriptions: dict[int, Any] = {}
@@ -186,7 +188,7 @@ class Connection(framework.Datapath):
             # Nothing else may end a connection, but whatever does must not leave it registered.
             self.close("an internal error; see the log", "internal")
             # Announced first: the same switch may be back, and up, as soon as its dpid is free.
-            if self._was_up:
+            if self.was_up:
                 self._announce(DEAD)
             self._registry.closed(self)
             # It ends by itself, as its queue and its socket do. A task that is killed stays in memory with all that it
@@ -458,7 +460,7 @@ class Connection(framework.Datapath):
         if not more:
             self._registry.handshake_over(self)
             self._phase = Phase.UP
-            self._was_up = True
+            self.was_up = True
             log.info("%s is connected with %d ports", self, len(self.port_descriptions))
             self.state = MAIN
             self._announce(MAIN)

@@ -26,13 +26,13 @@ NEWS = Allowance(per_source=20, per_kind=600, repeats=True)
 AT_WILL = Allowance(per_source=5, per_kind=60, repeats=False)
 """For what somebody outside can bring about at will, and for what is tried again until it works."""
 _AT_WILL = frozenset({
-    "arp-spoofed", "host-aged", "host-conflict", "host-probed", "host-refused", "install-failed", "job-unplanned",
+    "arp-spoofed", "host-aged", "host-conflict", "host-refused", "install-failed", "job-unplanned",
     "link-moved", "lldp-foreign", "lldp-forged", "lldp-relayed", "lldp-replayed", "plan-failed",
     "port-conflict", "rule-refused", "store-failed", "switch-error", "switch-left", "switch-silent",
 })  # fmt: skip
 _CHANNEL = "channel-"
 """How the kinds of what peers do on the channel begin."""
-_NO_WARNINGS = frozenset({"host-aged", "host-probed", "lldp-foreign"})
+_NO_WARNINGS = frozenset({"host-aged", "lldp-foreign"})
 _WARNINGS = _AT_WILL - _NO_WARNINGS | {
     "capacity-assumed", "capacity-unknown", "declared-missing", "foreign-rules", "link-overloaded", "link-silent",
     "miscabled", "openflow-unprotected", "port-down", "port-shared", "switch-down",

@@ -16,6 +16,9 @@ HEADER_BYTES = 8
 _TLS_HANDSHAKE = 0x16
 """Where a version of OpenFlow is expected, the first byte of a TLS client (RFC 8446 section 5.1)."""
 
+_NEWEST_VERSION = 0x0F
+"""OpenFlow 1.5 is 0x06; what says more than this is something else."""
+
 _HEADER = struct.Struct("!BBHI")
 _HELLO_ELEMENT = struct.Struct("!HH")
 _VERSION_BITMAP = 1
@@ -119,6 +122,12 @@ _LENGTHS = {
     _T.ROLE_REPLY: (24, 24),
     _T.GET_ASYNC_REPLY: (32, 32),
 }
+_WHEN = {
+    Phase.HELLO: "before a HELLO",
+    Phase.FEATURES: "before its features are known",
+    Phase.PORTS: "before its ports are known",
+    Phase.UP: "in the direction of the controller",
+}
 # By phase and type: whether the message is read, its shortest and its longest length.
 _RULES: dict[Phase, dict[int, tuple[bool, int, int]]] = {
     phase: {kind: (kind in _READ[phase], *_LENGTHS.get(kind, (HEADER_BYTES, 0xFFFF))) for kind in read | _UNREAD[phase]}
@@ -145,17 +154,25 @@ def check_header(header: Header, phase: Phase, max_bytes: int) -> bool:
         The version, the type at this point, or the length is not acceptable.
     """
     version, kind, length, _ = header
-    if version != OFP_VERSION and (phase is not Phase.HELLO or version < OFP_VERSION):
-        raise Violation("version", f"sent a message of OpenFlow version 0x{version:02x}; set it to OpenFlow 1.3", 0)
-    rule = _RULES[phase].get(kind)
-    if rule is None:
+    if phase is Phase.HELLO and not 0 < version <= _NEWEST_VERSION:
         if version == _TLS_HANDSHAKE:
             raise Violation("type", "begins TLS, which is not set up here; set openflow_tls (docs/tls.md)", 0)
-        raise Violation("type", f"sent a message of type {kind}, which has no place in phase {phase.name}", 1)
+        first = _HEADER.pack(*header).hex(" ")
+        raise Violation(
+            "version", f"does not speak OpenFlow (its first bytes: {first}); something else connects here", 0
+        )
+    if version != OFP_VERSION and (phase is not Phase.HELLO or version < OFP_VERSION):
+        raise Violation(
+            "version", f"sent a message of OpenFlow version 0x{version:02x} at byte 0; set it to OpenFlow 1.3", 0
+        )
+    rule = _RULES[phase].get(kind)
+    if rule is None:
+        sentence = f"sent a message of type {kind} at byte 1, which has no place {_WHEN[phase]}"
+        raise Violation("type", sentence, 1)
     read, shortest, longest = rule
     if not shortest <= length <= longest or length > max_bytes:
         name, longest = MessageType(kind).name, min(longest, max_bytes)
-        raise Violation("length", f"sent a {name} of {length} bytes, not of {shortest} to {longest}", 2)
+        raise Violation("length", f"sent a {name} of {length} bytes, not of {shortest} to {longest}, at byte 2", 2)
     return read
 
 
@@ -174,7 +191,7 @@ def check_hello(message: bytes) -> None:
     offset = HEADER_BYTES
     while offset < length:
         if length - offset < _HELLO_ELEMENT.size:
-            raise Violation("hello", "sent a HELLO with a truncated element", offset)
+            raise Violation("hello", f"sent a HELLO with a truncated element at byte {offset}", offset)
         kind, size = _HELLO_ELEMENT.unpack_from(message, offset)
         if size < _HELLO_ELEMENT.size or size > length - offset:
             raise Violation("hello", f"sent a HELLO with an element of {size} bytes at byte {offset}", offset)

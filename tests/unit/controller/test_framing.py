@@ -122,3 +122,9 @@ def test_a_multipart_reply_says_whether_more_follows():
     reply = bytes(8) + struct.pack("!HH4x", 13, 1)
 
     assert multipart(reply) == (13, True)
+
+
+def test_what_is_no_openflow_is_told_by_its_first_bytes():
+    with pytest.raises(Violation, match="47 45 54 20") as violation:
+        check_header(read_header(b"GET / HTTP/1.1"), Phase.HELLO, 4096)
+    assert violation.value.kind == "version"
