@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict
 
+from controller.eventlog import is_warning
 from controller.service import (
     Event,
     HostStatus,
@@ -203,10 +204,12 @@ class EventInfo(_Reply):
     at_s: float
     kind: str
     message: str
+    warning: bool = False
+    """Whether somebody should look at it."""
 
     @classmethod
     def of(cls, event: Event) -> EventInfo:
-        return cls(id=event.id, at_s=event.at_s, kind=event.kind, message=event.message)
+        return cls(id=event.id, at_s=event.at_s, kind=event.kind, message=event.message, warning=is_warning(event.kind))
 
 
 class Problem(_Reply):

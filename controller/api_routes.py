@@ -9,7 +9,7 @@ from concurrent.futures import Future
 from http import HTTPStatus
 from typing import Annotated, Any, TypeVar
 
-from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse, StreamingResponse
 from pydantic import ValidationError
 
@@ -49,9 +49,18 @@ _JOB_SCHEMA = JobFile.model_json_schema()
 _JOB_BODY = {"requestBody": {"required": True, "content": {"application/json": {"schema": _JOB_SCHEMA}}}}
 
 
+async def _known_parameters(request: Request) -> None:
+    """Refuse what would be ignored: whoever misspells ``after`` is not to take all events for the new ones."""
+    known = [parameter.alias for parameter in request.scope["route"].dependant.query_params]
+    unknown = next((name for name in request.query_params if name not in known), None)
+    if unknown is not None:
+        takes = f"it takes {', '.join(map(repr, known))}" if known else "it takes none"
+        raise InputError(f"parameter {unknown!r} is not one of {request.url.path}; {takes}")
+
+
 def reads_routes(service: Service) -> APIRouter:
     """What the daemon sees and does."""
-    router = APIRouter(responses=_PROBLEMS)
+    router = APIRouter(responses=_PROBLEMS, dependencies=[Depends(_known_parameters)])
 
     @router.get("/fabric", summary="The fabric as networkx node-link data")
     async def fabric() -> JSONResponse:
@@ -80,7 +89,7 @@ def reads_routes(service: Service) -> APIRouter:
 
 def jobs_routes(service: Service, timeout_s: float) -> APIRouter:
     """Jobs: list, submit, remove."""
-    router = APIRouter(responses=_PROBLEMS)
+    router = APIRouter(responses=_PROBLEMS, dependencies=[Depends(_known_parameters)])
 
     @router.get("/jobs")
     async def jobs() -> list[JobInfo]:
@@ -128,7 +137,7 @@ async def _answer(future: Future[T], timeout_s: float) -> T:
 
 def events_routes(service: Service, stopping: threading.Event) -> APIRouter:
     """What happened, as a list or as it happens."""
-    router = APIRouter(responses=_PROBLEMS)
+    router = APIRouter(responses=_PROBLEMS, dependencies=[Depends(_known_parameters)])
     open_streams = 0
 
     @router.get(

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from http import HTTPStatus
 from types import TracebackType
@@ -38,6 +40,8 @@ T = TypeVar("T")
 DEFAULT_URL = "http://127.0.0.1:8080"
 TIMEOUT_S = 15.0
 POLL_S = 0.1
+STREAM_TIMEOUT_S = 60.0
+"""A stream in which not even a sign of life came for this long is dead."""
 
 _READINESS = TypeAdapter(ReadinessInfo)
 _SWITCHES = TypeAdapter(tuple[SwitchInfo, ...])
@@ -46,7 +50,9 @@ _HOSTS = TypeAdapter(tuple[HostInfo, ...])
 _JOBS = TypeAdapter(tuple[JobInfo, ...])
 _JOB = TypeAdapter(JobInfo)
 _PLAN: TypeAdapter[PlanInfo | None] = TypeAdapter(PlanInfo | None)
+_EVENT = TypeAdapter(EventInfo)
 _EVENTS = TypeAdapter(tuple[EventInfo, ...])
+_COUNTER = re.compile(r'^heddle_events_total\{kind="([^"]+)"\} (\S+)$', re.MULTILINE)
 
 
 class DaemonUnreachable(HeddleError):
@@ -176,6 +182,34 @@ class Client:
         """The latest events, oldest first, with ids above ``after``."""
         return self._get(f"/api/v1/events?after={after}", _EVENTS)
 
+    def follow_events(self, after: int = 0) -> Iterator[EventInfo]:
+        """Events with ids above ``after``, and those to come, until the caller has enough or the daemon ends.
+
+        Raises
+        ------
+        DaemonUnreachable
+            Nobody answers, or no longer.
+        """
+        path = f"/api/v1/events?after={after}"
+        with (
+            self._reaching(),
+            self._http.stream(
+                "GET", path, headers={"Accept": "text/event-stream"}, timeout=STREAM_TIMEOUT_S
+            ) as response,
+        ):
+            if not response.is_success:
+                response.read()
+                raise self._refusal(response, "GET", path)
+            for line in response.iter_lines():
+                if line.startswith("data: "):
+                    yield self._parse(line.removeprefix("data: "), _EVENT)
+        raise DaemonUnreachable(self.url, "it ended its stream of events")
+
+    def counters(self) -> dict[str, int]:
+        """What happened since the daemon's start, by kind, as its metrics have it."""
+        text = self._request("GET", "/metrics").text
+        return {kind: int(float(count)) for kind, count in _COUNTER.findall(text)}
+
     def wait_healthy(self, timeout_s: float) -> None:
         """Wait until the API answers, ready or not.
 
@@ -264,28 +298,39 @@ class Client:
         return self._read(self._request("GET", path), kind)
 
     def _read(self, response: httpx.Response, kind: TypeAdapter[T]) -> T:
+        return self._parse(response.content, kind)
+
+    def _parse(self, content: bytes | str, kind: TypeAdapter[T]) -> T:
         try:
-            return kind.validate_json(response.content)
+            return kind.validate_json(content)
         except ValidationError:
             detail = f"{self.url} gave an answer that is not a Heddle daemon's; is another program there?"
             raise HeddleError(detail) from None
 
     def _request(self, method: str, path: str, content: object = None) -> httpx.Response:
-        try:
+        with self._reaching():
             response = self._http.request(method, path, json=content)
+        if response.is_success:
+            return response
+        raise self._refusal(response, method, path)
+
+    @contextmanager
+    def _reaching(self) -> Iterator[None]:
+        try:
+            yield
         except httpx.TimeoutException:
             raise DaemonUnreachable(self.url, "it is silent") from None
         except httpx.TransportError as error:
             refused = isinstance(error, httpx.ConnectError)
             raise DaemonUnreachable(self.url, "nothing listens there" if refused else str(error)) from None
-        if response.is_success:
-            return response
+
+    def _refusal(self, response: httpx.Response, method: str, path: str) -> HeddleError:
         try:
             problem = Problem.model_validate_json(response.content)
         except ValidationError:
             detail = f"{self.url} answered {response.status_code} to {method} {path}; is another program there?"
-            raise HeddleError(detail) from None
-        raise (RequestRefused if response.is_client_error else ApiError)(problem)
+            return HeddleError(detail)
+        return (RequestRefused if response.is_client_error else ApiError)(problem)
 
 
 def _job_path(name: str) -> str:

@@ -39,6 +39,11 @@ _WARNINGS = _AT_WILL - _NO_WARNINGS | {
 }  # fmt: skip
 
 
+def is_warning(kind: str) -> bool:
+    """Whether somebody should look at events of a kind."""
+    return kind in _WARNINGS or kind.startswith(_CHANNEL)
+
+
 class Keep(Protocol):
     """Takes events for the record, oldest first (`controller.store.Store.add_event`)."""
 
@@ -133,8 +138,7 @@ class EventLog:
         self._next_id += 1
         self._events.append(event)
         self._unwritten.append(event)
-        warning = kind in _WARNINGS or kind.startswith(_CHANNEL)
-        log.log(logging.WARNING if warning else logging.INFO, "%s: %s", kind, message)
+        log.log(logging.WARNING if is_warning(kind) else logging.INFO, "%s: %s", kind, message)
 
     def _write(self) -> None:
         if self._unwritten:

@@ -194,6 +194,32 @@ def hosts(api: Api = None, as_json: AsJson = False) -> None:
     show_hosts(api, as_json=as_json)
 
 
+@app.command()
+def events(
+    after: Annotated[
+        int | None,
+        typer.Option(
+            min=0, metavar="ID", envvar="HEDDLE_AFTER", help="All events with higher ids (default the last 50)."
+        ),
+    ] = None,
+    kind: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KIND", envvar="HEDDLE_KIND", help="Only this kind, or such: 'channel-*'; may be repeated."
+        ),
+    ] = None,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", envvar="HEDDLE_FOLLOW", help="Go on with those to come, until Ctrl-C.")
+    ] = False,
+    api: Api = None,
+    as_json: AsJson = False,
+) -> None:
+    """Tell what happened, newest last."""
+    from heddle.events import show_events
+
+    show_events(api, after=after, kinds=tuple(kind or ()), follow=follow, as_json=as_json)
+
+
 @jobs_app.callback()
 def jobs(context: typer.Context, api: Api = None, as_json: AsJson = False) -> None:
     """The daemon's jobs: list them, or submit, show and delete one."""

@@ -138,7 +138,7 @@ def test_the_heddle_commands_of_the_pages_work_in_their_order(site: Path, api: s
 
 
 def test_every_verb_that_asks_the_daemon_is_shown_and_takes_json(site: Path, api: str) -> None:
-    for verb in ("status", "switches", "links", "hosts", "jobs"):
+    for verb in ("status", "switches", "links", "hosts", "events", "jobs"):
         assert any(words[1] == verb for words in commands_of("heddle"))
         assert isinstance(json.loads(heddle(verb, "--json", where=site, HEDDLE_API=api).stdout), dict | list)
 

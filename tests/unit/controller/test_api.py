@@ -196,6 +196,32 @@ def test_a_parameter_that_does_not_fit_is_refused(api):
     assert_problem(api.get("/api/v1/events?after=x"), 422, "parameter 'after'")
 
 
+@pytest.mark.parametrize(
+    ("request_", "said"),
+    [
+        ("GET events?since=7", "parameter 'since' is not one of /api/v1/events; it takes 'after'"),
+        ("GET events?after=1&limit=7", "parameter 'limit'"),
+        ("GET switches?up=1", "it takes none"),
+        ("GET jobs/train?full", "it takes none"),
+        ("DELETE jobs/train?force=1", "it takes none"),
+    ],
+)
+def test_a_parameter_that_would_be_ignored_is_refused(api, service, request_, said):
+    api.post("/api/v1/jobs", json=JOB)
+    method, path = request_.split()
+
+    assert_problem(api.request(method, f"/api/v1/{path}"), 422, said)
+
+    assert "train" in service.statuses
+
+
+def test_events_say_whether_somebody_should_look_at_them(api, service):
+    kinds = {"switch-up": False, "lldp-forged": True, "channel-tls": True, "lldp-foreign": False}
+    service.happened = [Event(number, 1.0, kind, "message") for number, kind in enumerate(kinds, start=1)]
+
+    assert {event["kind"]: event["warning"] for event in api.get("/api/v1/events").json()} == kinds
+
+
 def test_what_the_daemon_cannot_do_yet_is_unavailable(api, service):
     service.error = NotReady("waiting for switches")
 
@@ -282,7 +308,7 @@ def test_events_are_listed_after_an_id(api, service):
 
     events = api.get("/api/v1/events?after=1").json()
 
-    assert events == [{"id": 2, "at_s": 11.0, "kind": "b", "message": "second"}]
+    assert events == [{"id": 2, "at_s": 11.0, "kind": "b", "message": "second", "warning": False}]
 
 
 def test_events_stream_to_those_who_ask_for_a_stream(api, service):

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from controller.client import ApiError, Client, DaemonUnreachable, RequestRefused
-from controller.service import JobState, NotReady, Readiness
+from controller.service import Event, JobState, NotReady, Readiness
 from controller.testing import FakeService, served, two_host_fabric
 from topologies.errors import HeddleError, InputError
 from workloads.job import Job
@@ -60,6 +60,43 @@ def test_every_list_arrives_typed(client):
     assert [event.kind for event in client.events()] == ["switch-up"]
     assert client.events(after=1) == ()
     assert client.jobs() == ()
+
+
+def test_events_are_followed_as_they_happen(client, service):
+    service.happened = [Event(number, 1.0, "kind", f"number {number}") for number in (1, 2)]
+    events = client.follow_events(after=1)
+
+    assert next(events).message == "number 2"
+    service.happened.append(Event(3, 1.0, "lldp-forged", "forged"))
+    third = next(events)
+    events.close()
+
+    assert (third.id, third.warning) == (3, True)
+
+
+def test_followed_events_end_with_the_daemon_in_one_sentence(service):
+    with served(service) as url:
+        client = Client(url)
+        events = client.follow_events()
+        assert next(events).kind == "switch-up"
+
+    with client, pytest.raises(DaemonUnreachable, match="start one with 'heddle run'"):
+        next(events)
+
+
+def test_events_of_no_daemon_or_past_the_most_streams_are_one_sentence(client, free_port, monkeypatch):
+    with Client(f"127.0.0.1:{free_port}") as nobody, pytest.raises(DaemonUnreachable):
+        next(nobody.follow_events())
+    monkeypatch.setattr("controller.api_routes.MAX_EVENT_STREAMS", 0)
+
+    with pytest.raises(ApiError, match="0 event streams are open already"):
+        next(client.follow_events())
+
+
+def test_counters_arrive_by_kind(client, service):
+    service.counts = {"switch-up": 3, "channel-tls": 12_345_678}
+
+    assert client.counters() == service.counts
 
 
 def test_the_plan_arrives_with_its_paths(client, service):

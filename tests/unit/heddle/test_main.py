@@ -1,16 +1,20 @@
 import json
 import os
+import re
 import shlex
+import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 import typer
 import yaml
 
-from controller.service import JobState, JobStatus, Readiness
+from controller import channel
+from controller.service import Event, JobState, JobStatus, Readiness
 from controller.testing import FakeService, served
 from heddle import main as command
 from solver.errors import Infeasible
@@ -123,6 +127,118 @@ def test_status_as_json_has_the_plan_without_its_paths(heddle):
     assert status["switches"] == {"connected": 1, "known": 1}
     assert status["plan"]["gap"] == 0.0
     assert "paths" not in status["plan"]
+
+
+def test_status_tells_what_is_refused_and_warned_of(heddle, service):
+    now_s = time.time()
+    service.counts = {"switch-up": 4, "channel-up": 4, "channel-accepted": 9, "channel-tls": 5, "channel-version": 2}
+    service.happened = [
+        Event(1, now_s - 3600, "lldp-forged", "an old one"),
+        Event(2, now_s - 9, "channel-tls", "192.0.2.1 does not speak TLS"),
+        Event(3, now_s - 8, "channel-version", "192.0.2.7 does not offer OpenFlow 1.3"),
+        Event(4, now_s - 7, "channel-packet-shed", "a flood"),
+        Event(5, now_s - 6, "switch-up", "switch s1 is connected"),
+    ]
+
+    _, out, _ = heddle("status")
+    status = json.loads(heddle("status --json")[1])
+
+    assert "refused   7 connections since the daemon's start (5 tls, 2 version); last " in out
+    assert ", channel-version: 192.0.2.7 does not offer OpenFlow 1.3\n" in out
+    assert "events    3 warnings in the last 10 min (1 channel-tls, 1 channel-version, 1 channel-packet-shed)" in out
+    assert status["refused"]["by_reason"] == {"tls": 5, "version": 2}
+    assert status["refused"]["last"]["id"] == 3
+    assert status["warnings"]["events"] == 3
+
+
+def test_status_says_that_nothing_is_amiss(heddle):
+    _, out, _ = heddle("status")
+
+    assert "refused   no connection since the daemon's start\n" in out
+    assert "events    no warning in the last 10 min\n" in out
+
+
+def test_every_offence_on_the_channel_counts_as_refused(heddle, service):
+    service.counts = {f"channel-{kind}": 1 for kind in channel._OFFENCES | {"too-many", "half-open", "backed-off"}}
+
+    assert json.loads(heddle("status --json")[1])["refused"]["connections"] == len(service.counts)
+
+
+@pytest.fixture
+def eventful(service):
+    """Sixty events, every tenth a forged probe."""
+    kinds = ["lldp-forged" if number % 10 == 0 else "channel-tls" for number in range(1, 61)]
+    service.happened = [Event(number, 1e9 + number, kind, f"[{number}]") for number, kind in enumerate(kinds, start=1)]
+    return service
+
+
+def numbers(out):
+    return [int(number) for number in re.findall(r"\[(\d+)\]", out)]
+
+
+@pytest.mark.parametrize(
+    ("line", "shown"),
+    [
+        ("events", list(range(11, 61))),
+        ("events --after 57", [58, 59, 60]),
+        ("events --after 0", list(range(1, 61))),
+        ("events --kind lldp-forged", [10, 20, 30, 40, 50, 60]),
+        ("events --kind 'lldp-*' --kind channel-tls --after 48", list(range(49, 61))),
+        ("events --json --after 58", [59, 60]),
+    ],
+)
+def test_events_are_told_newest_last(heddle, eventful, line, shown):
+    code, out, _ = heddle(line)
+
+    assert code == 0
+    assert numbers(out) == shown
+
+
+def test_an_event_is_a_line_with_time_kind_and_message(heddle, service, monkeypatch):
+    service.happened = [Event(1, 1e9, "switch-up", "switch s1 is connected")]
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+    try:
+        _, out, _ = heddle("events")
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+    assert out == "2001-09-09 01:46:40  switch-up             switch s1 is connected\n"
+
+
+@pytest.mark.parametrize(
+    ("line", "said"), [("events", "Nothing"), ("events --after 9", "No such"), ("events --kind x", "No such")]
+)
+def test_that_there_are_no_events_is_said(heddle, service, line, said):
+    service.happened = []
+
+    assert heddle(line)[1].startswith(said)
+
+
+@pytest.mark.parametrize("flags", [[], ["--json"]])
+def test_events_are_followed_until_the_user_has_enough(server, service, flags):
+    _, url = server
+    words = [sys.executable, "-m", "heddle.main", "events", "--follow", "--api", url, "--kind", "link-*", *flags]
+    service.happened = [Event(1, 1.0, "link-silent", "first"), Event(2, 2.0, "switch-up", "hidden")]
+    process = subprocess.Popen(
+        words, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    try:
+        first = process.stdout.readline()
+        service.happened += [Event(3, 3.0, "switch-down", "hidden"), Event(4, 4.0, "link-moved", "second")]
+        second = process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        rest, log = process.communicate(timeout=120)
+    finally:
+        process.kill()
+        process.wait()
+
+    assert "first" in first
+    assert "second" in second
+    if flags:
+        assert json.loads(second)["id"] == 4
+    assert (process.returncode, rest, log) == (130, "", "")
 
 
 @pytest.mark.parametrize("name", ["job.yaml", "job.json"])
@@ -274,7 +390,7 @@ def test_without_a_verb_the_verbs_are_listed(heddle):
     code, out, _ = heddle("")
 
     assert code == 0
-    for verb in ("run", "status", "switches", "links", "hosts", "jobs", "emulate"):
+    for verb in ("run", "status", "switches", "links", "hosts", "events", "jobs", "emulate"):
         assert verb in out
 
 
