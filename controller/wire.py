@@ -8,18 +8,23 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from controller.channel import Connection
 from controller.framework import Protocol13
 from controller.framework import ofproto as ofp
 from controller.framework import ofproto_parser as parser
+from controller.framing import Violation
 from controller.wire_rules import METER_FLAGS, decode_flow, decode_group, decode_meter, encode_actions, encode_match
 from dataplane.rules import COOKIE_TAG, FlowRule, Group, Meter, SwitchRules
 from dataplane.update import AddFlow, AddGroup, AddMeter, ChangeMeter, Operation, RemoveFlow, RemoveGroup, RemoveMeter
 
 _EXACT_COOKIE = 0xFFFF_FFFF_FFFF_FFFF
 _TABLES_TIMEOUT_S = 30.0
+MAX_RULES = 32_768
+"""Flows, groups or meters of ours in one switch: anybody can write our mark, and comparing them takes its time."""
+
+R = TypeVar("R", FlowRule, Group, Meter)
 # Header, buffer, port of arrival and bytes of actions; one output action.
 _PACKET_OUT = struct.Struct("!BBHIIIH6xHHIH6x")
 _OUTPUT_BYTES = 16
@@ -199,6 +204,14 @@ def _meter_mod(connection: Protocol13, meter: Meter, command: int) -> Any:
     return parser.OFPMeterMod(connection, command, METER_FLAGS, meter.id, bands)
 
 
+def _keep(rules: set[R], rule: R) -> None:
+    rules.add(rule)
+    if len(rules) > MAX_RULES:
+        raise Violation(
+            "reply", f"has more than {MAX_RULES} rules with our mark, which we never made; clear its tables"
+        )
+
+
 def read_rules(connection: Connection) -> tuple[SwitchRules, int]:
     """Our rules in a switch's tables, and how many flows there are somebody else's.
 
@@ -208,32 +221,33 @@ def read_rules(connection: Connection) -> tuple[SwitchRules, int]:
         The switch did not answer.
     """
     flows: set[FlowRule] = set()
+    groups: set[Group] = set()
+    meters: set[Meter] = set()
     foreign = 0
 
-    def take(reply: Any) -> None:
+    def take_flows(reply: Any) -> None:
         nonlocal foreign
         for stats in reply.body:
             flow = decode_flow(stats) if stats.cookie >> 48 == COOKIE_TAG else None
             if flow is None:
                 foreign += 1
             else:
-                flows.add(flow)
+                _keep(flows, flow)
 
-    connection.request(parser.OFPFlowStatsRequest(connection), _TABLES_TIMEOUT_S, take)
-    groups = {
-        group
-        for reply in connection.request(parser.OFPGroupDescStatsRequest(connection, 0), _TABLES_TIMEOUT_S)
-        for stats in reply.body
-        if (group := decode_group(stats)) is not None
-    }
-    meters = {
-        meter
-        for reply in connection.request(
-            parser.OFPMeterConfigStatsRequest(connection, 0, ofp.OFPM_ALL), _TABLES_TIMEOUT_S
-        )
-        for stats in reply.body
-        if (meter := decode_meter(stats)) is not None
-    }
+    def take_groups(reply: Any) -> None:
+        for stats in reply.body:
+            if (group := decode_group(stats)) is not None:
+                _keep(groups, group)
+
+    def take_meters(reply: Any) -> None:
+        for stats in reply.body:
+            if (meter := decode_meter(stats)) is not None:
+                _keep(meters, meter)
+
+    connection.request(parser.OFPFlowStatsRequest(connection), _TABLES_TIMEOUT_S, take_flows)
+    connection.request(parser.OFPGroupDescStatsRequest(connection, 0), _TABLES_TIMEOUT_S, take_groups)
+    all_meters = parser.OFPMeterConfigStatsRequest(connection, 0, ofp.OFPM_ALL)
+    connection.request(all_meters, _TABLES_TIMEOUT_S, take_meters)
     return SwitchRules(frozenset(flows), frozenset(groups), frozenset(meters)), foreign
 
 
