@@ -28,7 +28,7 @@ from controller.framing import (
     read_header,
 )
 from controller.liveness import Liveness
-from controller.pending import BatchResult, NoAnswer, Pending, Refusal, RequestRefused
+from controller.pending import ANSWERS, BatchResult, NoAnswer, Pending, Refusal, RequestRefused, answer_limits
 from controller.sendqueue import CHUNK_BYTES, Budget, SendQueue
 from controller.tls import TlsSocket
 from controller.turns import TURN_S, Account, Turns
@@ -56,8 +56,11 @@ class ChannelLimits:
         Longest time for an answer to that from a switch that says other things meanwhile: it does not read.
     max_message_bytes, max_hello_bytes : int
         Longest message (some types are bound more tightly, see `controller.framing`), and longest first message.
-    max_reply_bytes, max_reply_elements : int
-        Longest answer to one request, over all its parts, and how many flows, ports, … it may list.
+    max_flow_reply_bytes, max_group_reply_bytes, max_reply_bytes : int
+        Longest answer to one request, over all its parts: for flows (100,000 of ours are 20 MB), for groups (8,192 of
+        ours, with twenty buckets each), for anything else (the counters of all ports are less than half of it).
+    max_reply_elements : int
+        How many flows, groups, … one answer may list.
     max_ports : int
         Ports of one switch.
     max_queued_messages, max_queued_bytes : int
@@ -74,7 +77,9 @@ class ChannelLimits:
     max_echo_s: float = 15.0
     max_message_bytes: int = 65_535
     max_hello_bytes: int = 4_096
-    max_reply_bytes: int = 32 << 20
+    max_flow_reply_bytes: int = 32 << 20
+    max_group_reply_bytes: int = 8 << 20
+    max_reply_bytes: int = 1 << 20
     max_reply_elements: int = 1 << 18
     max_ports: int = 4_096
     max_queued_messages: int = 16_384
@@ -149,7 +154,16 @@ class Connection(framework.Datapath):
         self._phase = Phase.HELLO
         self._turns = turns
         self._account = Account()
-        self._pending = Pending(limits.max_reply_bytes, limits.max_reply_elements, limits.max_ports)
+        self._turn_began_s = 0.0
+        self._pending = Pending(
+            answer_limits(
+                limits.max_flow_reply_bytes,
+                limits.max_group_reply_bytes,
+                limits.max_reply_bytes,
+                limits.max_reply_elements,
+                limits.max_ports,
+            )
+        )
         now_s = framework.now_s()
         self._up_by_s = now_s + limits.handshake_timeout_s
         self._liveness = Liveness(limits.echo_after_s, limits.silent_after_s, limits.max_echo_s, now_s)
@@ -297,7 +311,8 @@ class Connection(framework.Datapath):
         Parameters
         ----------
         each : callable, optional
-            Takes each reply as it comes, so that a long answer is never held whole; it must not wait.
+            Takes each reply as it comes, so that a long answer is never held whole. It is called where the
+            connection's bytes are read, and must not wait, but for `rest`.
 
         Returns
         -------
@@ -373,7 +388,7 @@ class Connection(framework.Datapath):
         while self.is_active and (received := self.socket.recv(CHUNK_BYTES)):
             self._liveness.heard_s = framework.now_s()
             buffer += received
-            began_s = self._turns.take(self._account)
+            self._turn_began_s = self._turns.take(self._account)
             try:
                 start = 0
                 while self.is_active and len(buffer) - start >= HEADER_BYTES:
@@ -386,12 +401,16 @@ class Connection(framework.Datapath):
                     message = bytes(buffer[start : start + header.length])
                     start += header.length
                     self._received(header, message, wanted)
-                    if framework.now_s() - began_s >= TURN_S:
-                        self._turns.give(self._account, began_s)
-                        began_s = self._turns.take(self._account)
+                    self.rest()
                 del buffer[:start]
             finally:
-                self._turns.give(self._account, began_s)
+                self._turns.give(self._account, self._turn_began_s)
+
+    def rest(self) -> None:
+        """Let others work where this connection's turn is over; only where its bytes are read."""
+        if framework.now_s() - self._turn_began_s >= TURN_S:
+            self._turns.give(self._account, self._turn_began_s)
+            self._turn_began_s = self._turns.take(self._account)
 
     def _received(self, header: Header, message: bytes, wanted: bool) -> None:
         if header.type == MessageType.PACKET_IN:
@@ -402,6 +421,8 @@ class Connection(framework.Datapath):
             else:
                 self._registry.count("unread")
             return
+        # First, so that what nobody asked for is not walked in any number.
+        awaited = self._phase is Phase.UP and header.type in ANSWERS and self._pending.expects(header, message)
         if header.type == MessageType.MULTIPART_REPLY:
             message = hide_nicira_actions(message)
         elements = check_message(message) if header.type != MessageType.HELLO else 0
@@ -429,7 +450,7 @@ class Connection(framework.Datapath):
         elif self._phase is Phase.PORTS:
             self._ports_came(header, message)
         else:
-            self._reply_came(header, message, elements)
+            self._reply_came(header, message, elements, awaited=awaited)
 
     def deliver_packet(self, message: bytes) -> None:
         """Hand a packet that was checked before to the application."""
@@ -505,10 +526,11 @@ class Connection(framework.Datapath):
         if not self._pending.error(header.xid, error):
             self._deliver(error)
 
-    def _reply_came(self, header: Header, message: bytes, elements: int) -> None:
-        if not self._pending.expects(header.type, header.xid, message, elements):
+    def _reply_came(self, header: Header, message: bytes, elements: int, *, awaited: bool) -> None:
+        if not awaited:
             self._registry.count("unasked-reply")
             return
+        self._pending.listed(header.xid, elements)
         parsed = self._parse(header, message)
         more = header.type == MessageType.MULTIPART_REPLY and multipart(message)[1]
         self._pending.reply(header.xid, parsed, more)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from controller import framework
-from controller.framing import MessageType, Violation, multipart
+from controller.framing import Header, MessageType, Violation, multipart
 from topologies.errors import HeddleError
 
-_ANSWERS = {
+_ANSWER_TO = {
     MessageType.GET_CONFIG_REQUEST: MessageType.GET_CONFIG_REPLY,
     MessageType.MULTIPART_REQUEST: MessageType.MULTIPART_REPLY,
     MessageType.BARRIER_REQUEST: MessageType.BARRIER_REPLY,
@@ -18,9 +18,17 @@ _ANSWERS = {
     MessageType.ROLE_REQUEST: MessageType.ROLE_REPLY,
     MessageType.GET_ASYNC_REQUEST: MessageType.GET_ASYNC_REPLY,
 }
+ANSWERS = frozenset(_ANSWER_TO.values())
+"""Types of messages that answer a request."""
 
-_PORT_STATS, _PORT_DESC = 4, 13
-_OF_PORTS = frozenset({_PORT_STATS, _PORT_DESC})
+_FLOW_STATS, _PORT_STATS, _GROUP_DESC, _PORT_DESC = 1, 4, 7, 13
+
+_MAX_REFUSALS = 100
+"""Errors of a batch that are kept: who reads them needs the first, and a switch can send any number."""
+_MAX_LATE = 16
+"""Requests given up whose answers may still come without being held against the switch."""
+_UNASKED_BYTES = 256 << 10
+_UNASKED_BYTES_PER_S = 64 << 10
 
 
 class NoAnswer(HeddleError):
@@ -50,9 +58,36 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class BatchResult:
-    """What became of a batch, once the switch has answered its barrier; no errors: all is in force."""
+    """What became of a batch, once the switch has answered its barrier; no errors: all is in force.
+
+    Attributes
+    ----------
+    errors : tuple of Refusal
+        The first hundred.
+    """
 
     errors: tuple[Refusal, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerLimit:
+    """Longest answer to one request, over all its parts, and how many flows, groups, … or ports it may list."""
+
+    bytes: int
+    elements: int
+
+
+def answer_limits(
+    flow_bytes: int, group_bytes: int, other_bytes: int, elements: int, ports: int
+) -> Mapping[int | None, AnswerLimit]:
+    """The limits of answers by the type of a multipart reply; under None, those of every other answer."""
+    return {
+        _FLOW_STATS: AnswerLimit(flow_bytes, elements),
+        _GROUP_DESC: AnswerLimit(group_bytes, elements),
+        _PORT_STATS: AnswerLimit(other_bytes, ports),
+        _PORT_DESC: AnswerLimit(other_bytes, ports),
+        None: AnswerLimit(other_bytes, elements),
+    }
 
 
 @dataclass(slots=True)
@@ -61,12 +96,20 @@ class Waiter:
 
     expected: MessageType
     multipart_type: int | None
-    max_elements: int
+    limit: AnswerLimit
     each: Callable[[Any], None]
     over: framework.Event = field(default_factory=framework.Event)
     received_bytes: int = 0
     elements: int = 0
     error: Any = None
+
+    def came(self, kind: int, message: bytes) -> None:
+        """Count a part; raises `Violation` where the answer is too long, or is not what was asked."""
+        self.received_bytes += len(message)
+        if self.received_bytes > self.limit.bytes:
+            raise Violation("reply", f"answered a request with more than {self.limit.bytes} bytes")
+        if kind == MessageType.MULTIPART_REPLY and multipart(message)[0] != self.multipart_type:
+            raise Violation("reply", f"answered a request of multipart type {self.multipart_type} with another type")
 
 
 class Pending:
@@ -74,31 +117,36 @@ class Pending:
 
     Parameters
     ----------
-    max_reply_bytes, max_reply_elements, max_ports : int
-        Longest answer to one request, over all its parts, and how many flows, groups, … or ports it may list.
+    limits : mapping of int or None to AnswerLimit
+        As `answer_limits` makes them.
     """
 
-    def __init__(self, max_reply_bytes: int, max_reply_elements: int, max_ports: int) -> None:
-        self._max_reply_bytes = max_reply_bytes
-        self._max_reply_elements = max_reply_elements
-        self._max_ports = max_ports
+    def __init__(self, limits: Mapping[int | None, AnswerLimit]) -> None:
+        self._limits = limits
         self._waiters: dict[int, Waiter] = {}
+        # Given up: an answer that comes too late is honest, and is bounded as it was before.
+        self._late: dict[int, Waiter] = {}
         self._batches: dict[int, tuple[Any, list[Refusal]]] = {}
+        self._unasked_bytes = 0.0
+        self._unasked_s = framework.now_s()
 
     def add(self, xid: int, message: Any, each: Callable[[Any], None]) -> Waiter:
         """Wait for the answer to a request that is about to be sent; each part of it is handed over as it comes."""
-        answer = _ANSWERS.get(message.cls_msg_type)
+        answer = _ANSWER_TO.get(message.cls_msg_type)
         if answer is None:
             raise ValueError(f"{type(message).__name__} is no request with an answer; send it by send_msg")
         kind = message.type if answer is MessageType.MULTIPART_REPLY else None
-        most = self._max_ports if kind in _OF_PORTS else self._max_reply_elements
-        waiter = Waiter(answer, kind, most, each)
+        waiter = Waiter(answer, kind, self._limits.get(kind, self._limits[None]), each)
         self._waiters[xid] = waiter
         return waiter
 
     def forget(self, xid: int) -> None:
         """Stop waiting."""
-        self._waiters.pop(xid, None)
+        waiter = self._waiters.pop(xid, None)
+        if waiter is not None and not waiter.over.is_set():
+            self._late[xid] = waiter
+            if len(self._late) > _MAX_LATE:
+                del self._late[next(iter(self._late))]
 
     def watch(self, xid: int, message: Any, refusals: list[Refusal]) -> None:
         """Collect the errors that answer a message."""
@@ -109,26 +157,49 @@ class Pending:
         for xid in xids:
             self._batches.pop(xid, None)
 
-    def expects(self, kind: int, xid: int, message: bytes, elements: int) -> bool:
-        """Whether somebody waits for this reply; what nobody waits for is not worth parsing.
+    def expects(self, header: Header, message: bytes) -> bool:
+        """Whether somebody waits for this reply, of which no more than the header was read.
+
+        What nobody waits for is not worth parsing; it is checked all the same, so it may not come in any number.
 
         Raises
         ------
         Violation
-            The answer grows beyond all bounds, or is not what was asked.
+            The answer grows beyond all bounds or is not what was asked, or too much comes that nobody asked for.
         """
+        _, kind, _, xid = header
         waiter = self._waiters.get(xid)
-        if waiter is None or waiter.expected != kind:
-            return False
-        waiter.received_bytes += len(message)
+        if waiter is not None and waiter.expected == kind and not waiter.over.is_set():
+            waiter.came(kind, message)
+            return True
+        late = self._late.get(xid)
+        if late is not None and late.expected == kind:
+            late.came(kind, message)
+            if kind != MessageType.MULTIPART_REPLY or not multipart(message)[1]:
+                del self._late[xid]
+        else:
+            self._unasked(len(message))
+        return False
+
+    def _unasked(self, size_bytes: int) -> None:
+        now_s = framework.now_s()
+        left = self._unasked_bytes - (now_s - self._unasked_s) * _UNASKED_BYTES_PER_S
+        self._unasked_bytes, self._unasked_s = max(0.0, left) + size_bytes, now_s
+        if self._unasked_bytes > _UNASKED_BYTES:
+            raise Violation("reply", f"sent more than {_UNASKED_BYTES} bytes of replies that nobody asked for")
+
+    def listed(self, xid: int, elements: int) -> None:
+        """Count what a part of an expected answer lists, before it is parsed.
+
+        Raises
+        ------
+        Violation
+            Too many by now.
+        """
+        waiter = self._waiters[xid]
         waiter.elements += elements
-        if waiter.elements > waiter.max_elements:
-            raise Violation("reply", f"answered a request with more than {waiter.max_elements} elements")
-        if waiter.received_bytes > self._max_reply_bytes:
-            raise Violation("reply", f"answered a request with more than {self._max_reply_bytes} bytes")
-        if kind == MessageType.MULTIPART_REPLY and multipart(message)[0] != waiter.multipart_type:
-            raise Violation("reply", f"answered a request of multipart type {waiter.multipart_type} with another type")
-        return True
+        if waiter.elements > waiter.limit.elements:
+            raise Violation("reply", f"answered a request with more than {waiter.limit.elements} elements")
 
     def reply(self, xid: int, message: Any, more: bool) -> None:
         """A reply that was expected, or a part of it."""
@@ -145,7 +216,8 @@ class Pending:
             return True
         if xid in self._batches:
             original, refusals = self._batches[xid]
-            refusals.append(Refusal(original, message))
+            if len(refusals) < _MAX_REFUSALS:
+                refusals.append(Refusal(original, message))
             return True
         return False
 

@@ -8,23 +8,19 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 from controller.channel import Connection
 from controller.framework import Protocol13
 from controller.framework import ofproto as ofp
 from controller.framework import ofproto_parser as parser
-from controller.framing import Violation
+from controller.rulebounds import RULE_BOUNDS, RuleBounds, RulesRead
 from controller.wire_rules import METER_FLAGS, decode_flow, decode_group, decode_meter, encode_actions, encode_match
 from dataplane.rules import COOKIE_TAG, FlowRule, Group, Meter, SwitchRules
 from dataplane.update import AddFlow, AddGroup, AddMeter, ChangeMeter, Operation, RemoveFlow, RemoveGroup, RemoveMeter
 
 _EXACT_COOKIE = 0xFFFF_FFFF_FFFF_FFFF
 _TABLES_TIMEOUT_S = 30.0
-MAX_RULES = 32_768
-"""Flows, groups or meters of ours in one switch: anybody can write our mark, and comparing them takes its time."""
-
-R = TypeVar("R", FlowRule, Group, Meter)
 # Header, buffer, port of arrival and bytes of actions; one output action.
 _PACKET_OUT = struct.Struct("!BBHIIIH6xHHIH6x")
 _OUTPUT_BYTES = 16
@@ -204,51 +200,35 @@ def _meter_mod(connection: Protocol13, meter: Meter, command: int) -> Any:
     return parser.OFPMeterMod(connection, command, METER_FLAGS, meter.id, bands)
 
 
-def _keep(rules: set[R], rule: R) -> None:
-    rules.add(rule)
-    if len(rules) > MAX_RULES:
-        raise Violation(
-            "reply", f"has more than {MAX_RULES} rules with our mark, which we never made; clear its tables"
-        )
-
-
-def read_rules(connection: Connection) -> tuple[SwitchRules, int]:
+def read_rules(connection: Connection, bounds: RuleBounds = RULE_BOUNDS) -> tuple[SwitchRules, int]:
     """Our rules in a switch's tables, and how many flows there are somebody else's.
+
+    Every part of an answer is read and dropped as it comes. A switch that holds more rules of ours than the bounds
+    (65,536 flows, 8,192 groups, 8,192 meters) is disconnected as one that breaks the rules of the channel.
 
     Raises
     ------
     HeddleError
-        The switch did not answer.
+        The switch did not answer, or held too many.
     """
-    flows: set[FlowRule] = set()
-    groups: set[Group] = set()
-    meters: set[Meter] = set()
-    foreign = 0
+    read = RulesRead(bounds, connection.rest)
 
     def take_flows(reply: Any) -> None:
-        nonlocal foreign
         for stats in reply.body:
-            flow = decode_flow(stats) if stats.cookie >> 48 == COOKIE_TAG else None
-            if flow is None:
-                foreign += 1
-            else:
-                _keep(flows, flow)
+            read.flow(decode_flow(stats) if stats.cookie >> 48 == COOKIE_TAG else None)
 
     def take_groups(reply: Any) -> None:
         for stats in reply.body:
-            if (group := decode_group(stats)) is not None:
-                _keep(groups, group)
+            read.group(decode_group(stats))
 
     def take_meters(reply: Any) -> None:
         for stats in reply.body:
-            if (meter := decode_meter(stats)) is not None:
-                _keep(meters, meter)
+            read.meter(decode_meter(stats))
 
     connection.request(parser.OFPFlowStatsRequest(connection), _TABLES_TIMEOUT_S, take_flows)
     connection.request(parser.OFPGroupDescStatsRequest(connection, 0), _TABLES_TIMEOUT_S, take_groups)
-    all_meters = parser.OFPMeterConfigStatsRequest(connection, 0, ofp.OFPM_ALL)
-    connection.request(all_meters, _TABLES_TIMEOUT_S, take_meters)
-    return SwitchRules(frozenset(flows), frozenset(groups), frozenset(meters)), foreign
+    connection.request(parser.OFPMeterConfigStatsRequest(connection, 0, ofp.OFPM_ALL), _TABLES_TIMEOUT_S, take_meters)
+    return read.rules, read.foreign
 
 
 # ── errors ───────────────────────────────────────────────────────────────────────────────────────
