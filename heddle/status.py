@@ -15,7 +15,7 @@ RECENT_S = 600.0
 _CHANNEL = "channel-"
 _NO_REFUSALS = frozenset({
     "accepted", "broken", "closed", "closed-by-switch", "internal", "packet-portless", "packet-shed", "send-queue",
-    "silent", "unasked-reply", "up",
+    "silent", "unasked-reply", "uncertain", "up",
 })  # fmt: skip
 """What the channel counts besides connections that it refused, or ended because the peer broke its rules."""
 

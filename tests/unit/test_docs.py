@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import re
@@ -19,14 +20,18 @@ import pytest
 
 from benchmarks.attacks import __main__ as attack_rows
 from benchmarks.channel import __main__ as channel_rows
+from controller import channel, core, metrics
 from controller.api import create_app
 from controller.api_models import JobFile
 from controller.client import Client
 from controller.config import Config, TlsConfig, load_config
+from controller.eventlog import is_warning
+from controller.service import JobState, JobStatus
 from controller.testing import FakeService
 from mininet_scenarios.daemon import free_address
 from topologies.fat_tree import fat_tree
 from topologies.files import fabric_from_json, write_fabric
+from workloads.job import Job
 
 REPOSITORY = Path(__file__).parents[2]
 README = REPOSITORY / "README.md"
@@ -225,6 +230,17 @@ def test_the_api_page_has_every_path_and_no_other() -> None:
     assert shown == {(method.upper(), path) for path, methods in paths.items() for method in methods}
 
 
+def test_the_api_page_has_every_metric_with_its_labels() -> None:
+    service = FakeService(statuses={"train": JobStatus(Job("train", ("h1", "h2"), 8), JobState.ACTIVE)})
+    given = metrics.exposition(service)
+    labels = {name: set[str]() for name in re.findall(r"^# TYPE (\w+)", given, re.MULTILINE)}
+    for name, inside in re.findall(r"^(\w+)\{(.*)\}", given, re.MULTILINE):
+        labels[name] |= set(re.findall(r"(\w+)=\"", inside))
+
+    shown = {row[0].strip("`"): set(re.findall(r"`(\w+)`", row[1])) for row in table(DOCS / "api.md", "metric")}
+    assert shown == labels
+
+
 def test_the_api_page_explains_every_status_of_an_error() -> None:
     code = "".join(
         (REPOSITORY / "controller" / f"{name}.py").read_text() for name in ("guard", "problems", "api_routes")
@@ -233,6 +249,70 @@ def test_the_api_page_explains_every_status_of_an_error() -> None:
     explained = set(map(int, re.findall(r"\b[45]\d\d\b", (DOCS / "api.md").read_text().partition("Errors are")[2])))
 
     assert explained == {status for status in answered if status >= HTTPStatus.BAD_REQUEST}
+
+
+def strings(call: ast.Call) -> list[str | None]:
+    """Arguments of a call, None for those that are no literal strings."""
+    constants = [argument.value if isinstance(argument, ast.Constant) else None for argument in call.args]
+    return [value if isinstance(value, str) else None for value in constants] + [None] * 3
+
+
+def kinds_in(tree: ast.AST) -> Iterator[str]:
+    """Kinds of the events that some code makes."""
+    for call in ast.walk(tree):
+        if not isinstance(call, ast.Call):
+            continue
+        name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+        first, second, third, *_ = strings(call)
+        if name in ("note", "_refused", "_observer") and first:
+            yield first
+        elif name == "Change" and second and third != "":
+            yield second
+        elif name == "Violation" and first:
+            yield f"channel-{first}"
+        elif name == "close" and second:
+            yield f"channel-{second}"
+
+
+def counters_in(tree: ast.AST) -> Iterator[str]:
+    """What some code counts without an event."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Subscript):
+            counter = node.target
+            counts = getattr(counter.value, "attr", "").strip("_") == "counts"
+            if counts and isinstance(counter.slice, ast.Constant) and isinstance(counter.slice.value, str):
+                yield counter.slice.value
+
+
+def test_the_events_page_has_every_kind_and_says_rightly_which_are_warnings() -> None:
+    page = DOCS / "events.md"
+    rows = [line.strip("|").split("|") for line in page.read_text().splitlines() if line.startswith("| `")]
+    shown = {kind: cells[1].strip() == "warning" for cells in rows for kind in re.findall(r"`([a-z-]+)`", cells[0])}
+    counted = {kind for row in table(page, "counter") for kind in re.findall(r"`([a-z-]+)`", row[0])}
+    code = {path: ast.parse(path.read_text()) for path in (REPOSITORY / "controller").glob("*.py")}
+    kinds = {kind for tree in code.values() for kind in kinds_in(tree)}
+    counters = {
+        f"channel-{kind}" if path.stem in ("channel", "connection") else kind
+        for path, tree in code.items()
+        for kind in counters_in(tree)
+    }
+
+    assert len(kinds) > 40
+    assert shown.keys() - counted == kinds - counted
+    assert counted >= (counters - kinds) | {f"channel-{kind}" for kind in channel._COMMON} | core._COUNTED_ONLY
+    assert {kind: warns for kind, warns in shown.items() if kind not in counted} == {
+        kind: is_warning(kind) for kind in kinds - counted
+    }
+
+
+def test_the_tests_that_the_security_page_names_exist() -> None:
+    text = (DOCS / "security.md").read_text()
+
+    for path in re.findall(r"`(tests/[\w/.]+)`", text):
+        assert (REPOSITORY / path).exists(), path
+    assert not re.findall(r"`(\w+\.py)`", text)
+    for row in re.findall(r"rows? ((?:`[\w-]+`(?:, | and )?)+)", text):
+        assert set(re.findall(r"`([\w-]+)`", row)) <= {*attack_rows.ROWS, *channel_rows.ROWS}, row
 
 
 def test_the_architecture_page_names_every_module_of_the_controller_and_no_other() -> None:
