@@ -126,4 +126,49 @@ def test_the_exit_code_says_whether_a_limit_was_missed(failed, code, monkeypatch
     monkeypatch.setattr(sys, "argv", ["fuzzing"])
 
     assert fuzzing.main() == code
-    assert ("ryu: KeyError: 7 escaped from 0403" in capsys.readouterr().out) == bool(failed)
+    out = capsys.readouterr().out
+    assert ("ryu: KeyError: 7 escaped from 0403" in out) == bool(failed)
+    assert ("missed" if failed else "met") in out.splitlines()[1]
+    assert out.splitlines()[-1] == (
+        "Of 1 inputs, these missed a limit: messages by ryu."
+        if failed
+        else "All limits are met: of 1 inputs none escaped, took long or leaked."
+    )
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        ("--messages 0 --frames 0", "nothing is tried"),
+        ("--messages -1", "invalid count value: '-1'"),
+        ("--frames many", "invalid count value: 'many'"),
+    ],
+)
+def test_a_run_that_would_try_nothing_is_refused(flags, said, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["fuzzing", *flags.split()])
+
+    with pytest.raises(SystemExit) as ended:
+        fuzzing.main()
+
+    assert ended.value.code == 2
+    complaint = capsys.readouterr().err
+    assert said in complaint
+    assert complaint.startswith("usage: python -m benchmarks.fuzzing ")
+
+
+def test_one_kind_of_input_alone_is_fine_and_the_other_has_no_line(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["fuzzing", "--messages", "0", "--frames", "100", "--json"])
+
+    assert fuzzing.main() == 0
+    assert {each["kind"] for each in json.loads(capsys.readouterr().out)} == {"frames"}
+
+
+def test_every_flag_has_help(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["fuzzing", "--help"])
+
+    with pytest.raises(SystemExit):
+        fuzzing.main()
+
+    shown = capsys.readouterr().out
+    for words in ("OpenFlow messages", "frames of hosts", "draws the inputs", "print JSON"):
+        assert words in shown
