@@ -7,6 +7,7 @@ published as values.
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
@@ -18,9 +19,10 @@ from controller.discovery import Change, Discovery, PortId
 from controller.eventlog import WRITE_S, EventLog
 from controller.hostcheck import Place
 from controller.hostwatch import HostWatch
-from controller.installer import add_missing
+from controller.installer import add_missing, turns
 from controller.measurement import LoadMeter, Reading
 from controller.overload import OverloadWatch
+from controller.pace import Pace
 from controller.plankeeper import Observed, PlanKeeper
 from controller.planner import Deliver, PlanMaker, Planner
 from controller.runtime import Runtime, Switch
@@ -38,7 +40,7 @@ from controller.service import (
 from controller.settling import Settling
 from controller.statuses import link_statuses, switch_statuses
 from controller.store import Store
-from controller.strangers import Strangers
+from controller.strangers import Hold, Strangers
 from controller.view import View, build_view, missing_notices, switch_name
 from controller.wire import PacketIn, Port, PortCounters
 from dataplane.compiler import DefaultRouting, compile_rules
@@ -51,12 +53,14 @@ from workloads.job import Job
 
 log = logging.getLogger(__name__)
 
-COALESCE_S = 0.05
-"""Least time between snapshots, failures excepted."""
 STATUS_S = 0.5
 """Longest time for which published loads and counts stay as they are."""
 RETRY_S = 1.0
 """Wait before a switch that did not take its first rules is asked again."""
+
+_PORTS_AT_ONCE = 128
+"""A switch may have thousands: so many are taken in or forgotten before others have their turn."""
+_LOOKS_A_TICK = 8
 
 _COUNTED_ONLY = frozenset({"port-up", "port-edge", "link-seen"})
 
@@ -142,15 +146,23 @@ class Core:
         self._keeper = PlanKeeper(config, store, runtime, self._events, planner, self._observed, self._publish_statuses)
         self._installer, self._jobs = self._keeper.installer, self._keeper.jobs
         self._being_read: set[int] = set()
-        self._strangers = Strangers()
+        self._strangers = Strangers(self._hold)
+        self._leaving: deque[int] = deque()
+        # Ports that a switch has spoken of while its list of ports is taken in.
+        self._spoken_of: dict[int, set[int]] = {}
+        self._in_use: tuple[PlanStatus | None, frozenset[str]] = (None, frozenset())
         self._first_switch_s: float | None = None
         self._dirty = self._urgent = False
         self._changed_s = runtime.now_s()
-        self._published_s = self._statuses_s = 0.0
+        self._view_pace, self._status_pace = Pace(), Pace()
+        self._statuses_s = 0.0
         self._settled = False
         self._notices: frozenset[Change] = frozenset()
-        with_hosts = (self._name(host.at.dpid) for host in self._hosts if host.at is not None)
-        self._settling = Settling(declared, self._keeper.plan, with_hosts)
+        with_hosts = {host.at.dpid for host in self._hosts if host.at is not None}
+        self._settling = Settling(declared, self._keeper.plan, map(self._name, with_hosts))
+        for dpid in with_hosts:
+            if not self._is_declared(self._name(dpid)):
+                self._strangers.known_from_earlier(dpid, len(self._hosts.ports_of(dpid)), runtime.now_s())
         self._out = _Published(View(Fabric((), ()), frozenset(), ()))
 
     def start(self) -> None:
@@ -175,8 +187,9 @@ class Core:
         self._switches[switch.dpid] = switch
         self._first_switch_s = self._first_switch_s or self._runtime.now_s()
         self._addresses[switch.dpid] = switch.address
-        self._strangers.came(switch.dpid)
         name = self._name(switch.dpid)
+        if not self._is_declared(name):
+            self._strangers.came(switch.dpid, self._runtime.now_s())
         self._events.note("switch-up", f"switch {name} is connected from {switch.address}", name)
         self._touch(urgent=False)
         self._runtime.spawn(lambda: self._welcome(switch, name))
@@ -184,7 +197,7 @@ class Core:
     def _welcome(self, switch: Switch, name: str) -> None:
         try:
             rules, foreign = switch.read_rules()
-            rules, refused = add_missing(switch, rules, self._first_rules(name, switch.dpid))
+            rules, refused = add_missing(switch, rules, self._first_rules(name, switch.dpid), turns(self._runtime))
         except HeddleError as error:
             if not switch.is_connected:
                 return
@@ -202,13 +215,32 @@ class Core:
         # From here on plans count on it: until now it had rules that nobody knew.
         self._installer.connected(name, switch, rules)
         # Only now: what they did while the rules were read is in it.
-        ports = switch.ports()
-        present = {port.number for port in ports}
-        for number in self._discovery.ports_of(switch.dpid) - present:
-            self._port_gone(PortId(switch.dpid, number))
-        for port in ports:
-            self.port_changed(switch.dpid, port, gone=False)
-        self._keeper.welcomed(name)
+        if self._take_ports(switch):
+            self._keeper.welcomed(name)
+
+    def _take_ports(self, switch: Switch) -> bool:
+        """Take in the ports of a switch, a few at a time; whether it is still there at the end."""
+        dpid, ports = switch.dpid, switch.ports()
+        absent = self._discovery.ports_of(dpid) - {port.number for port in ports}
+        # Each slice is a task's turn, and what the switch says meanwhile is newer than its list.
+        spoken_of = self._spoken_of[dpid] = set[int]()
+        try:
+            listed = [*((PortId(dpid, number), None) for number in sorted(absent)),
+                      *((PortId(dpid, port.number), port) for port in ports)]  # fmt: skip
+            for first in range(0, len(listed), _PORTS_AT_ONCE):
+                if first:
+                    self._runtime.sleep(0)
+                if self._switches.get(dpid) is not switch:
+                    return False
+                changes: list[Change] = []
+                for at, port in listed[first : first + _PORTS_AT_ONCE]:
+                    if at.port not in spoken_of:
+                        changes += self._port_gone(at) if port is None else self._port_is(at, port)
+                self._took(changes)
+            return True
+        finally:
+            if self._spoken_of.get(dpid) is spoken_of:
+                del self._spoken_of[dpid]
 
     def _welcome_again(self, switch: Switch, name: str) -> None:
         self._runtime.sleep(RETRY_S)
@@ -230,45 +262,76 @@ class Core:
         self._hosts.switch_lost(dpid)
         self._events.note("switch-down", f"switch {name} is disconnected: {reason}", name)
         if not self._is_declared(name):
-            self._strangers.went(dpid, self._runtime.now_s())
+            self._strangers.went(dpid, self._discovery.port_count(dpid), self._runtime.now_s())
         self._touch(urgent=False)
 
+    def _hold(self, dpid: int) -> Hold:
+        """What speaks for keeping an undeclared switch that is away."""
+        plan = self._keeper.plan
+        if self._in_use[0] is not plan:
+            paths = plan.paths if plan is not None else ()
+            self._in_use = plan, frozenset(link.node for path in paths for link in path.links)
+        hosts = {host.name for port in self._hosts.ports_of(dpid) for host in self._hosts.at(port)}
+        if self._name(dpid) in self._in_use[1] or (
+            hosts and any(not hosts.isdisjoint(job.ranks) for job in self._jobs.wanted())
+        ):
+            return Hold.USE
+        return Hold.CABLE if self._discovery.is_linked_to_connected(dpid) else Hold.NOTHING
+
     def _forget_strangers(self, now_s: float) -> None:
-        """Forget undeclared switches that are away and at which nothing is known."""
-        due = self._strangers.due(now_s)
-        if not due:
-            return
-        with_hosts = {host.at.dpid for host in self._hosts if host.at is not None}
-        for dpid in due:
-            if dpid in with_hosts or self._discovery.is_linked(dpid):
-                self._strangers.went(dpid, now_s)
+        """Forget undeclared switches that have been away for too long, or are too many, a few ports at a time."""
+        for dpid in self._strangers.due(now_s, _LOOKS_A_TICK):
+            self._leaving.append(dpid)
+            self._events.note("switch-forgotten", f"switch {self._name(dpid)} is away, and is forgotten with its hosts")
+        left = _PORTS_AT_ONCE
+        while left > 0 and self._leaving:
+            dpid = self._leaving[0]
+            if dpid in self._switches:
+                # It is back, and what it has is taken from it.
+                self._leaving.popleft()
                 continue
-            self._events.note("switch-forgotten", f"switch {self._name(dpid)} is away, and nothing is known at it")
-            for number in self._discovery.ports_of(dpid):
-                self._port_gone(PortId(dpid, number))
-            self._took(self._discovery.forget_switch(dpid))
-            del self._addresses[dpid], self._names[dpid]
+            for at in self._hosts.ports_of(dpid):
+                left -= len(self._hosts.at(at))
+                self._hosts.forget_at(at)
+                if left <= 0:
+                    break
+            for at in self._discovery.forget_switch(dpid, max(left, 0)):
+                self._forget_port(at)
+                left -= 1
+            # A switch without any ports is work too.
+            left -= 1
+            if not self._discovery.port_count(dpid) and not self._hosts.ports_of(dpid):
+                self._leaving.popleft()
+                self._discovery.forget_switch(dpid)
+                self._keeper.forgotten(self._name(dpid))
+                self._addresses.pop(dpid, None)
+                del self._names[dpid]
             self._touch(urgent=False)
 
     def port_changed(self, dpid: int, port: Port, *, gone: bool) -> None:
         """A port appeared, changed or went."""
         at = PortId(dpid, port.number)
-        if gone:
-            self._port_gone(at)
-            return
+        if (spoken_of := self._spoken_of.get(dpid)) is not None:
+            spoken_of.add(port.number)
+        self._took(self._port_gone(at) if gone else self._port_is(at, port))
+
+    def _port_is(self, at: PortId, port: Port) -> list[Change]:
         if not port.is_up:
             self._watch.port_lost(at, self._runtime.now_s())
-            self._took(self._discovery.port_down(at))
-            return
+            return self._discovery.port_down(at)
         self._watch.port_up(at)
         if self._speeds_bps.get(at) != port.speed_bps:
             self._speeds_bps[at] = port.speed_bps
             self._touch(urgent=False)
-        self._took(self._discovery.port_up(at, self._runtime.now_s()))
+        return self._discovery.port_up(at, self._runtime.now_s())
 
-    def _port_gone(self, at: PortId) -> None:
+    def _port_gone(self, at: PortId) -> list[Change]:
+        changes = self._discovery.port_gone(at)
+        self._forget_port(at)
+        return changes
+
+    def _forget_port(self, at: PortId) -> None:
         self._watch.port_lost(at, self._runtime.now_s())
-        self._took(self._discovery.port_gone(at))
         self._speeds_bps.pop(at, None)
         self._meter.forget(at)
 
@@ -343,7 +406,7 @@ class Core:
                 self._touch(urgent=False)
         self._took(self._watch.tick(now_s))
         self._forget_strangers(now_s)
-        if self._dirty and (self._urgent or now_s - self._published_s >= COALESCE_S):
+        if self._dirty and self._view_pace.allows(now_s, urgent=self._urgent):
             self._publish_view()
         if not self._settled and self._is_settled(now_s):
             self._settled = True
@@ -352,7 +415,7 @@ class Core:
                 self._events.note(notice.kind, notice.message)
             self._keeper.ask()
         self._keeper.tick(now_s)
-        if now_s - self._statuses_s >= STATUS_S:
+        if now_s - self._statuses_s >= STATUS_S and self._status_pace.allows(now_s, urgent=False):
             self._publish_statuses()
         self._events.tick()
 
@@ -375,7 +438,7 @@ class Core:
                 self._events.note(change.kind, change.message, source=str(change.at or ""))
             if change.kind not in _CHANGES_NOTHING:
                 self._touch(urgent=change.urgent)
-        if self._urgent:
+        if self._urgent and self._view_pace.allows(self._runtime.now_s(), urgent=True):
             self._publish_view()
 
     def _touch(self, *, urgent: bool) -> None:
@@ -388,16 +451,13 @@ class Core:
     def _publish_view(self) -> None:
         """Make a snapshot of what is known now; a new one asks for a new plan."""
         self._dirty = self._urgent = False
-        self._published_s = self._runtime.now_s()
+        began_s = self._runtime.now_s()
         old = self._out.view
         attached = (host for host in self._hosts if host.at and self._discovery.role(host.at) is PortRole.EDGE)
-        edge = {
-            port for dpid, ports in self._discovery.edge_ports().items() for port in (PortId(dpid, p) for p in ports)
-        }
         view = build_view(
             self._addresses,
             self._discovery.cables(),
-            (host for host in attached if host.at in edge),
+            attached,
             self._speeds_bps,
             self._declared,
             old.fabric.version + 1,
@@ -410,9 +470,10 @@ class Core:
             self._out = replace(self._out, view=view)
         self._keeper.ask()
         self._publish_statuses()
+        self._view_pace.published(began_s, self._runtime.now_s())
 
     def _publish_statuses(self) -> None:
-        self._statuses_s = self._runtime.now_s()
+        began_s = self._statuses_s = self._runtime.now_s()
         view, plan = self._out.view, self._keeper.plan
         self._out = replace(
             self._out,
@@ -423,6 +484,7 @@ class Core:
             plan=plan if plan is not None and plan.paths else None,
             readiness=self._readiness(),
         )
+        self._status_pace.published(began_s, self._runtime.now_s())
 
     def _readiness(self) -> Readiness:
         if not self._settled:

@@ -6,6 +6,7 @@ time. Which probes make links is `controller.cabling`'s to judge.
 
 from __future__ import annotations
 
+import itertools
 import secrets
 from collections.abc import Callable, Iterator, Mapping
 
@@ -58,6 +59,11 @@ class Discovery:
         self._schedule = ProbeSchedule()
         self._silence = SilenceWatch()
         self._cabling = Cabling(self._ports, self._switches, declared or {}, host_seen_s)
+        self._host_seen_s = host_seen_s
+        # By dpid, so that nobody has to look at all ports: those with a cable, and those that are edges.
+        self._linked: dict[int, set[int]] = {}
+        self._edges: dict[int, set[int]] = {}
+        self._edges_out: dict[int, frozenset[int]] = {}
         # Ports that have missed enough for a conclusion.
         self._overdue: dict[PortId, None] = {}
         self.contested = self._cabling.contested
@@ -87,12 +93,14 @@ class Discovery:
         state = self._ports.get(port)
         if state is None or not state.up:
             return []
-        self._forget_cable(port)
+        # Nobody misses a port behind which nothing was known.
+        lost = self._forget_cable(port) or self._host_seen_s(port) is not None
+        self._set_role(port, state, PortRole.UNKNOWN)
         self._ports[port] = self._switches[port.dpid].ports[port.port] = PortState(False)
         self._schedule.drop(port)
         self._overdue.pop(port, None)
         self.contested.discard(port)
-        return [Change(True, "port-down", f"port {port} is down")]
+        return [Change(lost, "port-down", f"port {port} is down")]
 
     def port_gone(self, port: PortId) -> list[Change]:
         """A port is no more: nothing is kept of it."""
@@ -101,17 +109,36 @@ class Discovery:
             del self._switches[port.dpid].ports[port.port]
         return changes
 
-    def forget_switch(self, dpid: int) -> list[Change]:
-        """A switch is gone for good, and its ports with it."""
-        changes = [change for number in self.ports_of(dpid) for change in self.port_gone(PortId(dpid, number))]
-        self._switches.pop(dpid, None)
-        return changes
+    def forget_switch(self, dpid: int, most: int | None = None) -> list[PortId]:
+        """A switch is gone for good, and its ports with it; which were forgotten.
 
-    def is_linked(self, dpid: int) -> bool:
-        """Whether a cable is known at a switch, in either direction."""
+        Parameters
+        ----------
+        most : int or None
+            Ports to forget now; to be called again while `port_count` finds more.
+        """
         switch = self._switches.get(dpid)
-        states = switch.ports.values() if switch is not None else ()
-        return any(state.peer is not None or state.heard_from is not None for state in states)
+        if switch is None:
+            return []
+        ports = [PortId(dpid, number) for number in itertools.islice(switch.ports, most)]
+        for port in ports:
+            self.port_gone(port)
+        if not switch.ports:
+            del self._switches[dpid]
+        return ports
+
+    def is_linked_to_connected(self, dpid: int) -> bool:
+        """Whether a cable is known between a switch and one whose channel lives, which would tell of its end."""
+        for number in self._linked.get(dpid, ()):
+            state = self._ports[PortId(dpid, number)]
+            if any(end is not None and self._speaks(end) for end in (state.peer, state.heard_from)):
+                return True
+        return False
+
+    def port_count(self, dpid: int) -> int:
+        """How many ports of a switch are known."""
+        switch = self._switches.get(dpid)
+        return len(switch.ports) if switch is not None else 0
 
     def ports_of(self, dpid: int) -> frozenset[int]:
         """Numbers of a switch's known ports."""
@@ -183,7 +210,9 @@ class Discovery:
             changes.append(Change(True, "link-moved", f"port {sender} now leads to {at}", sender))
         sending.peer, receiving.heard_from = at, sender
         sending.former = receiving.former = None
-        receiving.role = PortRole.FABRIC
+        self._set_role(at, receiving, PortRole.FABRIC)
+        for end in (sender, at):
+            self._linked.setdefault(end.dpid, set()).add(end.port)
         self.contested -= {sender, at}
         for end in (sender, at):
             self._schedule.put(end, Pace.FABRIC, now_s)
@@ -257,7 +286,8 @@ class Discovery:
             if port not in self._overdue:
                 continue
             if state.role is PortRole.UNKNOWN and state.peer is None:
-                state.role, state.edge_since_s = PortRole.EDGE, now_s
+                self._set_role(port, state, PortRole.EDGE)
+                state.edge_since_s = now_s
                 self._schedule.set_pace(port, Pace.EDGE)
                 del self._overdue[port]
                 changes.append(Change(False, "port-edge", f"port {port} is an edge port"))
@@ -289,11 +319,22 @@ class Discovery:
         sending, receiving = self._ports[sender], self._ports[at]
         self._trust(sender, sending)
         sending.peer = receiving.heard_from = None
-        receiving.role = PortRole.UNKNOWN
+        self._set_role(at, receiving, PortRole.UNKNOWN)
         for end, state in ((sender, sending), (at, receiving)):
+            if state.peer is None and state.heard_from is None:
+                _discard(self._linked, end)
             state.missed = 0
             self._overdue.pop(end, None)
             self._schedule.set_pace(end, Pace.FABRIC)
+
+    def _set_role(self, port: PortId, state: PortState, role: PortRole) -> None:
+        if PortRole.EDGE in (state.role, role):
+            self._edges_out.pop(port.dpid, None)
+            if role is PortRole.EDGE:
+                self._edges.setdefault(port.dpid, set()).add(port.port)
+            else:
+                _discard(self._edges, port)
+        state.role = role
 
     def role(self, port: PortId) -> PortRole:
         """What is known of a port."""
@@ -306,15 +347,22 @@ class Discovery:
 
     def edge_ports(self) -> dict[int, frozenset[int]]:
         """Edge ports with link, by dpid."""
-        found = {
-            dpid: frozenset(number for number, state in switch.ports.items() if state.role is PortRole.EDGE)
-            for dpid, switch in self._switches.items()
-        }
-        return {dpid: ports for dpid, ports in found.items() if ports}
+        for dpid, ports in self._edges.items():
+            if dpid not in self._edges_out:
+                self._edges_out[dpid] = frozenset(ports)
+        return dict(self._edges_out)
 
     def cables(self) -> Iterator[tuple[PortId, PortId]]:
         """Directed links seen in both directions, each direction once, in the order of their ports."""
-        for port in sorted(self._ports):
+        for port in sorted(PortId(dpid, number) for dpid, ports in self._linked.items() for number in ports):
             peer = self._ports[port].peer
             if peer is not None and self._ports[peer].peer == port:
                 yield port, peer
+
+
+def _discard(ports: dict[int, set[int]], port: PortId) -> None:
+    of_switch = ports.get(port.dpid)
+    if of_switch is not None:
+        of_switch.discard(port.port)
+        if not of_switch:
+            del ports[port.dpid]

@@ -243,6 +243,10 @@ class HostTable:
         """Hosts known at a port, in the order in which they came."""
         return tuple(self._at.get(port, {}).values())
 
+    def ports_of(self, dpid: int) -> tuple[PortId, ...]:
+        """Ports of a switch at which hosts are known."""
+        return tuple(self._ports.get(dpid, ()))
+
     def is_alone(self, host: Host) -> bool:
         """Whether a host is the only one known at its port."""
         return host.at is not None and len(self._at.get(host.at, ())) == 1
@@ -297,7 +301,10 @@ class HostTable:
             del here[host.ip]
             if not here:
                 del self._at[host.at]
-                self._ports[host.at.dpid].discard(host.at)
+                of_switch = self._ports[host.at.dpid]
+                of_switch.discard(host.at)
+                if not of_switch:
+                    del self._ports[host.at.dpid]
         self._note(host.ip)
 
     def _note(self, ip: str) -> None:

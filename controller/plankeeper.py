@@ -121,6 +121,12 @@ class PlanKeeper:
         self._lacking |= {name}
         self.ask(anew=True)
 
+    def forgotten(self, name: str) -> None:
+        """A switch is gone for good."""
+        self._lacking -= {name}
+        self._refusals.pop(name, None)
+        self._left_until_s.pop(name, None)
+
     def remove_job(self, name: str) -> JobStatus:
         """Begin to take a job away; see `JobTable.remove`."""
         status = self.jobs.remove(name)

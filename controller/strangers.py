@@ -1,36 +1,151 @@
-"""Switches that nobody declared and that went away: what is kept of them must not grow with how many come and go."""
+"""Switches that nobody declared and that went away: what is kept of them must not grow with how many come and go.
+
+Whoever may connect may pose as any number of switches, with hosts behind them and with cables between them. An honest
+switch whose channel is lost looks the same, and its data plane lives on. So one that is away is kept in proportion to
+how long it was there, and longer while a cable leads from it to a switch that is connected, which would tell of its
+end. Beyond a bound the one goes first that has the least left.
+"""
 
 from __future__ import annotations
 
-from collections import OrderedDict
+import heapq
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
 
 FORGET_S = 60.0
-MAX_STRANGERS = 256
-"""Beyond, the one that went first is looked at before its time."""
+KEEP_S = 3600.0
+"""Least and longest time for which a switch that is away is kept."""
+KEPT_TIMES = 10.0
+"""It is kept so many times as long as it was there."""
+MAX_STRANGERS = 1024
+MAX_PORTS = 65_536
+"""What is kept in all of switches that are away."""
+
+
+class Hold(StrEnum):
+    """What speaks for keeping a switch that is away."""
+
+    NOTHING = "nothing"
+    CABLE = "cable"
+    USE = "use"
+
+
+@dataclass(slots=True)
+class _Stranger:
+    came_s: float
+    stayed_s: float = 0.0
+    is_away: bool = False
+    went_s: float = 0.0
+    until_s: float = 0.0
+    ports: int = 0
+    hold: Hold = Hold.NOTHING
+
+
+class _Looks:
+    """Dpids by the time at which to look at them; an entry whose time is no longer the dpid's is passed over."""
+
+    def __init__(self) -> None:
+        self._due_s: dict[int, float] = {}
+        self._heap: list[tuple[float, int]] = []
+
+    def put(self, dpid: int, due_s: float) -> None:
+        self._due_s[dpid] = due_s
+        heapq.heappush(self._heap, (due_s, dpid))
+        if len(self._heap) > 2 * len(self._due_s) + 64:
+            self._heap = [(at_s, known) for known, at_s in self._due_s.items()]
+            heapq.heapify(self._heap)
+
+    def drop(self, dpid: int) -> None:
+        self._due_s.pop(dpid, None)
+
+    def take(self, until_s: float) -> int | None:
+        """The first that is due by a time, if one is."""
+        while self._heap and self._heap[0][0] <= until_s:
+            due_s, dpid = heapq.heappop(self._heap)
+            if self._due_s.get(dpid) == due_s:
+                del self._due_s[dpid]
+                return dpid
+        return None
 
 
 class Strangers:
-    """Dpids of switches that are away, in the order in which they went."""
+    """Switches that nobody declared: since when each is there or away, and which are to be forgotten.
 
-    def __init__(self) -> None:
-        self._away: OrderedDict[int, float] = OrderedDict()
+    Parameters
+    ----------
+    hold : callable
+        What speaks for keeping a switch: a cable to one that is connected, or that plans or jobs use it.
+    """
 
-    def went(self, dpid: int, now_s: float) -> None:
-        """A switch is away, newly or still."""
-        self._away[dpid] = now_s
-        self._away.move_to_end(dpid)
+    def __init__(self, hold: Callable[[int], Hold]) -> None:
+        self._hold = hold
+        self._known: dict[int, _Stranger] = {}
+        # Those that go by the time they were there, and those that something was found to speak for.
+        self._doubtful, self._held = _Looks(), _Looks()
+        self._away = self._ports = 0
 
-    def came(self, dpid: int) -> None:
-        """It is back."""
-        self._away.pop(dpid, None)
+    def came(self, dpid: int, now_s: float) -> None:
+        """A switch is there, newly or again."""
+        stranger = self._known.setdefault(dpid, _Stranger(now_s))
+        if stranger.is_away:
+            self._count(stranger, -1)
+            self._doubtful.drop(dpid)
+            self._held.drop(dpid)
+        stranger.came_s, stranger.is_away = now_s, False
 
-    def due(self, now_s: float) -> list[int]:
-        """Those to look at now: forget them, or call `went` again where something still depends on them."""
-        due = []
-        while self._away:
-            dpid, went_s = next(iter(self._away.items()))
-            if now_s - went_s < FORGET_S and len(self._away) <= MAX_STRANGERS:
+    def went(self, dpid: int, ports: int, now_s: float) -> None:
+        """A switch is away, of which so many ports are known."""
+        stranger = self._known.setdefault(dpid, _Stranger(now_s))
+        if stranger.is_away:
+            return
+        stranger.stayed_s += now_s - stranger.came_s
+        stranger.is_away, stranger.went_s, stranger.ports, stranger.hold = True, now_s, ports, Hold.NOTHING
+        stranger.until_s = now_s + min(max(KEPT_TIMES * stranger.stayed_s, FORGET_S), KEEP_S)
+        self._count(stranger, 1)
+        self._doubtful.put(dpid, stranger.until_s)
+
+    def known_from_earlier(self, dpid: int, ports: int, now_s: float) -> None:
+        """An earlier run of the daemon knew something at a switch that has not come yet."""
+        self._known[dpid] = _Stranger(now_s, stayed_s=KEEP_S)
+        self.went(dpid, ports, now_s)
+
+    def due(self, now_s: float, most: int) -> list[int]:
+        """Switches to forget now; at most so many are looked at."""
+        forgotten = []
+        for _ in range(most):
+            dpid = self._held.take(now_s)
+            if dpid is None:
+                dpid = self._doubtful.take(now_s)
+            squeezed = last = False
+            if dpid is None and self._is_over():
+                squeezed, dpid = True, self._doubtful.take(math.inf)
+                if dpid is None:
+                    last, dpid = True, self._held.take(math.inf)
+            if dpid is None:
                 break
-            del self._away[dpid]
-            due.append(dpid)
-        return due
+            stranger = self._known[dpid]
+            self._count(stranger, -1)
+            stranger.hold = self._hold(dpid)
+            if stranger.hold is Hold.USE or (
+                stranger.hold is Hold.CABLE and now_s < stranger.went_s + KEEP_S and not last
+            ):
+                self._held.put(dpid, now_s + FORGET_S)
+            elif now_s < stranger.until_s and not squeezed:
+                self._doubtful.put(dpid, stranger.until_s)
+            else:
+                del self._known[dpid]
+                forgotten.append(dpid)
+                continue
+            self._count(stranger, 1)
+        return forgotten
+
+    def _count(self, stranger: _Stranger, by: int) -> None:
+        """Count one that is away; what is in use goes with what uses it, and is bounded by that."""
+        if stranger.hold is not Hold.USE:
+            self._away += by
+            self._ports += by * stranger.ports
+
+    def _is_over(self) -> bool:
+        return self._away > MAX_STRANGERS or self._ports > MAX_PORTS

@@ -60,7 +60,8 @@ def build_view(
     speeds_bps : mapping of PortId to float
         Speed that each port reports, bit/s.
     """
-    names = {dpid: switch_name(dpid, declared) for dpid in sorted(dpids)}
+    declared_names = {node.dpid: node.id for node in declared.switches} if declared is not None else {}
+    names = {dpid: declared_names.get(dpid) or switch_name(dpid, None) for dpid in sorted(dpids)}
     order = {node.id: index for index, node in enumerate(declared.nodes)} if declared is not None else {}
     builder = _Builder(names, speeds_bps, declared)
     nodes = [builder.switch(dpid) for dpid in names]
@@ -110,8 +111,9 @@ class _Builder:
     def host(self, host: Host, at: PortId) -> Node:
         known = self._declared.node_by_id.get(host.name) if self._declared is not None else None
         own_port = HOST_PORT
-        if self._declared is not None and known is not None:
-            own_port = next((link.source_port for link in self._declared.links if link.source == host.name), HOST_PORT)
+        access = self._declared.access_links.get(host.name) if self._declared is not None else None
+        if access is not None:
+            own_port = access.source_port
         switch = self._names[at.dpid]
         self._add(host.name, own_port, switch, at.port, at)
         self._add(switch, at.port, host.name, own_port, at)

@@ -150,6 +150,10 @@ class Fabric:
             if link.delay_s is not None and not 0 <= link.delay_s < np.inf:
                 raise InputError(f"link {link.id} has delay_s {link.delay_s}; it must be finite and not negative")
 
+    def __getstate__(self) -> dict[str, object]:
+        # Only the fields: another thread may be adding a cached property while this one pickles.
+        return {"nodes": self.nodes, "links": self.links, "version": self.version}
+
     @cached_property
     def node_by_id(self) -> dict[str, Node]:
         return {node.id: node for node in self.nodes}

@@ -407,7 +407,7 @@ def test_undeclared_switches_that_come_and_go_leave_nothing_behind(tmp_path: Pat
 
     for dpid in (*range(0xBAD0, 0xBAD0 + 20), lost):
         world.disconnect(dpid)
-    world.run(3)
+    world.run(12)
 
     # A declared switch stays, whatever happens to its channel, and so do its cables.
     assert {status.id for status in world.core.switches()} == known
