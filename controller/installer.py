@@ -7,9 +7,21 @@ from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 
+from controller.rulebounds import RULE_BOUNDS
 from controller.runtime import Runtime, Switch
 from dataplane.rules import PushLabel, RuleSet, SwitchRules, Table
-from dataplane.update import AddFlow, Operation, RemoveFlow, Stage, apply_operations, difference, stages
+from dataplane.update import (
+    AddFlow,
+    Operation,
+    RemoveFlow,
+    Rest,
+    Stage,
+    apply_operations,
+    difference,
+    no_rest,
+    resting,
+    stages,
+)
 from topologies.errors import HeddleError
 
 log = logging.getLogger(__name__)
@@ -17,6 +29,8 @@ log = logging.getLogger(__name__)
 DRAIN_S = 2.0
 """Wait before old labels go: what packets under way may spend in the queues of their path."""
 _LOOK_S = 0.05
+_TURN_S = 0.002
+"""How long rules are compared before other tasks get a turn: a switch can hold very many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +84,19 @@ class _Refused(HeddleError):
     """A switch did not carry out what it was told."""
 
 
+def turns(runtime: Runtime) -> Rest:
+    """What long work calls now and then: it lets other tasks run once a turn is over."""
+    ends_s = runtime.now_s() + _TURN_S
+
+    def rest() -> None:
+        nonlocal ends_s
+        if runtime.now_s() >= ends_s:
+            runtime.sleep(0)
+            ends_s = runtime.now_s() + _TURN_S
+
+    return rest
+
+
 class Installer:
     """One installation at a time; a newer target waits for the running one and then starts from its result.
 
@@ -89,6 +116,7 @@ class Installer:
         # When an ingress last stopped pushing labels: their packets are under way for a while.
         self._flipped_s = runtime.now_s() - DRAIN_S
         self.installed: dict[str, SwitchRules] = {}
+        self._labels: dict[str, tuple[SwitchRules, frozenset[int]]] = {}
 
     def connected(self, name: str, switch: Switch, rules: SwitchRules) -> None:
         """A switch is there, with these rules of ours in its tables."""
@@ -99,6 +127,7 @@ class Installer:
         """A switch is out of reach; its rules are read again when it returns."""
         self._switches.pop(name, None)
         self.installed.pop(name, None)
+        self._labels.pop(name, None)
 
     @property
     def reachable(self) -> frozenset[str]:
@@ -112,10 +141,11 @@ class Installer:
 
     def labels(self) -> frozenset[int]:
         """Path labels that some switch within reach pushes or forwards on."""
-        flows = [flow for rules in self.installed.values() for flow in rules.flows]
-        matched = {flow.match.mpls_label for flow in flows if flow.match.mpls_label is not None}
-        pushed = {action.label for flow in flows for action in flow.actions if isinstance(action, PushLabel)}
-        return frozenset(matched | pushed)
+        for name, rules in self.installed.items():
+            # Asked for with every plan, and the rules of most switches are the same as before.
+            if name not in self._labels or self._labels[name][0] is not rules:
+                self._labels[name] = rules, _labels(rules)
+        return frozenset[int]().union(*(labels for _, labels in self._labels.values()))
 
     def aim(self, target: Target) -> None:
         """Install this, once a running installation has ended."""
@@ -145,11 +175,15 @@ class Installer:
             self._report(Outcome(target, 0, dict.fromkeys(sorted(lost), "it was disconnected meanwhile")))
             return
         switches = {name: self._switches[name] for name in sorted(wanted)}
+        rest = turns(self._runtime)
         old = {name: self.installed[name] for name in switches}
-        new = {name: _sparing(target.rules[name], rules, target.spared) for name, rules in old.items()}
+        new = {name: _sparing(target.rules[name], rules, target.spared, rest) for name, rules in old.items()}
+        if crowded := {name: excess for name in switches if (excess := _excess(old[name], new[name]))}:
+            self._report(Outcome(target, 0, crowded))
+            return
         changed = 0
         drained = False
-        for stage in stages(old, new):
+        for stage in stages(old, new, rest):
             if not drained and _removes_labels(stage):
                 self._report(Outcome(target, changed, {}, served=self._still_there(switches)))
                 if not self._drain():
@@ -207,9 +241,10 @@ class Installer:
         if self._switches.get(name) is not switch:
             # It may be back, restarted and empty: what was computed from its old rules does not fit.
             raise HeddleError("it was disconnected meanwhile")
+        have = self.installed[name]
         try:
             refused = switch.commit(operations)
-            left = switch.read_rules()[0] if refused else apply_operations(self.installed[name], operations)
+            left = switch.read_rules()[0] if refused else apply_operations(have, operations, turns(self._runtime))
         except HeddleError as error:
             # Nobody knows what it has carried out. When it returns its rules are read anew.
             switch.disconnect(f"its rules are uncertain: {error}")
@@ -220,8 +255,15 @@ class Installer:
             raise _Refused(refused[0])
 
 
-def add_missing(switch: Switch, have: SwitchRules, wanted: SwitchRules) -> tuple[SwitchRules, tuple[str, ...]]:
+def add_missing(
+    switch: Switch, have: SwitchRules, wanted: SwitchRules, rest: Rest = no_rest
+) -> tuple[SwitchRules, tuple[str, ...]]:
     """Give a switch what it lacks and take nothing away.
+
+    Parameters
+    ----------
+    rest : callable, optional
+        Called now and then while rules are compared, as `turns` makes it.
 
     Returns
     -------
@@ -233,21 +275,34 @@ def add_missing(switch: Switch, have: SwitchRules, wanted: SwitchRules) -> tuple
     HeddleError
         The switch did not answer.
     """
-    keys = {flow.key for flow in have.flows}
+    keys = {flow.key for flow in resting(have.flows, rest)}
+    known = {meter.id for meter in have.meters}
     union = SwitchRules(
         have.flows | {flow for flow in wanted.flows if flow.key not in keys},
         have.groups | wanted.groups,
-        have.meters | {meter for meter in wanted.meters if meter.id not in {known.id for known in have.meters}},
+        have.meters | {meter for meter in wanted.meters if meter.id not in known},
     )
-    operations = difference(have, union).additions()
+    operations = difference(have, union, rest).additions()
     refused = switch.commit(operations) if operations else ()
-    return (switch.read_rules()[0] if refused else apply_operations(have, operations)), refused
+    return (switch.read_rules()[0] if refused else apply_operations(have, operations, rest)), refused
 
 
-def _sparing(wanted: SwitchRules, have: SwitchRules, spared: AbstractSet[int]) -> SwitchRules:
+def _excess(old: SwitchRules, new: SwitchRules) -> str | None:
+    """What a switch would hold too many of while both are on it: it could not come back with them."""
+    excess = RULE_BOUNDS.excess(SwitchRules(old.flows | new.flows, old.groups | new.groups))
+    return f"the plan would put {excess} on it; give it fewer jobs" if excess else None
+
+
+def _labels(rules: SwitchRules) -> frozenset[int]:
+    matched = {flow.match.mpls_label for flow in rules.flows if flow.match.mpls_label is not None}
+    pushed = {action.label for flow in rules.flows for action in flow.actions if isinstance(action, PushLabel)}
+    return frozenset(matched | pushed)
+
+
+def _sparing(wanted: SwitchRules, have: SwitchRules, spared: AbstractSet[int], rest: Rest) -> SwitchRules:
     """The wanted rules, with those that forward on spared labels left in."""
     keys = {flow.key for flow in wanted.flows}
-    kept = {flow for flow in have.flows if flow.match.mpls_label in spared and flow.key not in keys}
+    kept = {flow for flow in resting(have.flows, rest) if flow.match.mpls_label in spared and flow.key not in keys}
     return replace(wanted, flows=wanted.flows | kept) if kept else wanted
 
 

@@ -6,12 +6,23 @@ installed everywhere before any ingress pushes them, old ones go after no ingres
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 from dataplane.rules import Action, FlowRule, Group, Meter, RuleSet, SwitchRules, Table, ToGroup
 from dataplane.spread import free_id
+
+T = TypeVar("T")
+
+Rest = Callable[[], None]
+"""Called now and then in long work, so that whoever does it among others can let them go on."""
+_BETWEEN_RESTS = 64
+
+
+def no_rest() -> None:
+    """Work without a break."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,24 +112,24 @@ class Difference:
         )
 
 
-def difference(old: SwitchRules, new: SwitchRules) -> Difference:
+def difference(old: SwitchRules, new: SwitchRules, rest: Rest = no_rest) -> Difference:
     """Compare two rule sets of one switch; everything comes in a fixed order.
 
     A group whose id has other content on the switch gets another id, so that neither is ever taken for the other.
     """
-    new = _renumbered(old, new)
-    had = {flow.key for flow in old.flows}
-    keeps = {flow.key for flow in new.flows}
-    changed = _ordered(new.flows - old.flows)
+    new = _renumbered(old, new, rest)
+    had = {flow.key for flow in resting(old.flows, rest)}
+    keeps = {flow.key for flow in resting(new.flows, rest)}
+    changed = _ordered(new.flows - old.flows, rest)
     metered, stays = {meter.id for meter in old.meters}, {meter.id for meter in new.meters}
     fresh = sorted(new.meters - old.meters, key=lambda meter: meter.id)
     return Difference(
         tuple(meter for meter in fresh if meter.id not in metered),
         tuple(meter for meter in fresh if meter.id in metered),
         tuple(sorted(new.groups - old.groups, key=lambda group: group.id)),
-        tuple(flow for flow in changed if flow.key not in had),
-        tuple(flow for flow in changed if flow.key in had),
-        tuple(flow for flow in _ordered(old.flows - new.flows) if flow.key not in keeps),
+        tuple(flow for flow in resting(changed, rest) if flow.key not in had),
+        tuple(flow for flow in resting(changed, rest) if flow.key in had),
+        tuple(flow for flow in resting(_ordered(old.flows - new.flows, rest), rest) if flow.key not in keeps),
         tuple(sorted(old.groups - new.groups, key=lambda group: group.id)),
         tuple(
             sorted((meter for meter in old.meters - new.meters if meter.id not in stays), key=lambda meter: meter.id)
@@ -126,7 +137,7 @@ def difference(old: SwitchRules, new: SwitchRules) -> Difference:
     )
 
 
-def stages(old: RuleSet, new: RuleSet) -> tuple[Stage, ...]:
+def stages(old: RuleSet, new: RuleSet, rest: Rest = no_rest) -> tuple[Stage, ...]:
     """The order of an update; empty where nothing changes.
 
     1. New meters and groups, and new rules that no packet can meet yet or that only add reachability: transit
@@ -140,9 +151,11 @@ def stages(old: RuleSet, new: RuleSet) -> tuple[Stage, ...]:
     ----------
     old, new : RuleSet
         A switch that is missing in one has no rules there.
+    rest : callable, optional
+        Called now and then.
     """
     changes = {
-        switch: difference(old.get(switch, SwitchRules()), new.get(switch, SwitchRules()))
+        switch: difference(old.get(switch, SwitchRules()), new.get(switch, SwitchRules()), rest)
         for switch in sorted(old.keys() | new.keys())
     }
     inner: dict[str, tuple[Operation, ...]] = {
@@ -150,25 +163,25 @@ def stages(old: RuleSet, new: RuleSet) -> tuple[Stage, ...]:
             *(AddMeter(meter) for meter in change.add_meters),
             *(ChangeMeter(meter) for meter in change.changed_meters),
             *(AddGroup(group) for group in change.add_groups),
-            *(AddFlow(flow) for flow in change.replaced if _admits_switch(flow)),
-            *(AddFlow(flow) for flow in change.add_flows if _is_inner(flow)),
+            *(AddFlow(flow) for flow in resting(change.replaced, rest) if _admits_switch(flow)),
+            *(AddFlow(flow) for flow in resting(change.add_flows, rest) if _is_inner(flow)),
         )
         for switch, change in changes.items()
     }
     ingress: dict[str, tuple[Operation, ...]] = {
         switch: (
-            *(AddFlow(flow) for flow in change.replaced if not _admits_switch(flow)),
-            *(AddFlow(flow) for flow in change.add_flows if not _is_inner(flow)),
+            *(AddFlow(flow) for flow in resting(change.replaced, rest) if not _admits_switch(flow)),
+            *(AddFlow(flow) for flow in resting(change.add_flows, rest) if not _is_inner(flow)),
             # A pair that loses its plan must fall back to default routing before its label goes.
-            *(RemoveFlow(flow) for flow in change.remove_flows if not _is_inner(flow)),
+            *(RemoveFlow(flow) for flow in resting(change.remove_flows, rest) if not _is_inner(flow)),
         )
         for switch, change in changes.items()
     }
     old_flows: dict[str, tuple[Operation, ...]] = {
-        switch: tuple(RemoveFlow(flow) for flow in change.remove_flows if _is_inner(flow))
+        switch: tuple(RemoveFlow(flow) for flow in resting(change.remove_flows, rest) if _is_inner(flow))
         for switch, change in changes.items()
     }
-    rest: dict[str, tuple[Operation, ...]] = {
+    unused: dict[str, tuple[Operation, ...]] = {
         switch: (
             *(RemoveGroup(group) for group in change.remove_groups),
             *(RemoveMeter(meter) for meter in change.remove_meters),
@@ -176,7 +189,7 @@ def stages(old: RuleSet, new: RuleSet) -> tuple[Stage, ...]:
         for switch, change in changes.items()
     }
     found = (
-        Stage({switch: ops for switch, ops in stage.items() if ops}) for stage in (inner, ingress, old_flows, rest)
+        Stage({switch: ops for switch, ops in stage.items() if ops}) for stage in (inner, ingress, old_flows, unused)
     )
     return tuple(stage for stage in found if stage.operations)
 
@@ -191,12 +204,12 @@ def _is_inner(flow: FlowRule) -> bool:
     return flow.table >= Table.TRANSIT or _admits_switch(flow)
 
 
-def apply_operations(rules: SwitchRules, operations: Sequence[Operation]) -> SwitchRules:
+def apply_operations(rules: SwitchRules, operations: Sequence[Operation], rest: Rest = no_rest) -> SwitchRules:
     """The rules of a switch after it has carried out operations."""
-    flows = {flow.key: flow for flow in rules.flows}
+    flows = {flow.key: flow for flow in resting(rules.flows, rest)}
     groups = {group.id: group for group in rules.groups}
     meters = {meter.id: meter for meter in rules.meters}
-    for operation in operations:
+    for operation in resting(operations, rest):
         match operation:
             case AddMeter(meter) | ChangeMeter(meter):
                 meters[meter.id] = meter
@@ -210,7 +223,11 @@ def apply_operations(rules: SwitchRules, operations: Sequence[Operation]) -> Swi
                 groups.pop(group.id, None)
             case RemoveMeter(meter):
                 meters.pop(meter.id, None)
-    return SwitchRules(frozenset(flows.values()), frozenset(groups.values()), frozenset(meters.values()))
+    return SwitchRules(
+        frozenset(resting(flows.values(), rest)),
+        frozenset(resting(groups.values(), rest)),
+        frozenset(resting(meters.values(), rest)),
+    )
 
 
 def apply_stage(rules: RuleSet, stage: Stage) -> RuleSet:
@@ -221,10 +238,18 @@ def apply_stage(rules: RuleSet, stage: Stage) -> RuleSet:
     }
 
 
-def _renumbered(old: SwitchRules, new: SwitchRules) -> SwitchRules:
+def resting(items: Iterable[T], rest: Rest) -> Iterator[T]:
+    """The items, with a rest now and then."""
+    for number, item in enumerate(items):
+        if number % _BETWEEN_RESTS == 0:
+            rest()
+        yield item
+
+
+def _renumbered(old: SwitchRules, new: SwitchRules, rest: Rest) -> SwitchRules:
     """The new rules, with ids for their groups that do not mean something else in the old ones."""
     content = {group.id: group for group in old.groups}
-    known = {(group.type, group.buckets): group.id for group in old.groups}
+    known = {(group.type, group.buckets): group.id for group in resting(old.groups, rest)}
     taken = content.keys() | {group.id for group in new.groups}
     names: dict[int, int] = {}
     for group in sorted(new.groups, key=lambda group: group.id):
@@ -247,12 +272,15 @@ def _renumbered(old: SwitchRules, new: SwitchRules) -> SwitchRules:
     groups = (
         replace(group, id=names[group.id]) if content.get(group.id, group) != group else group for group in new.groups
     )
-    return SwitchRules(frozenset(map(renamed, new.flows)), frozenset(groups), new.meters)
+    return SwitchRules(frozenset(map(renamed, resting(new.flows, rest))), frozenset(groups), new.meters)
 
 
 def _groups(flow: FlowRule) -> Iterator[int]:
     return (action.group_id for action in flow.actions if isinstance(action, ToGroup))
 
 
-def _ordered(flows: Iterable[FlowRule]) -> list[FlowRule]:
-    return sorted(flows, key=lambda flow: (flow.table, -flow.priority, flow.cookie))
+def _ordered(flows: AbstractSet[FlowRule], rest: Rest) -> list[FlowRule]:
+    """By table, falling priority and cookie; as one number each, which sorts several times as fast as three."""
+    listed = list(flows)
+    keys = [flow.table << 80 | (0xFFFF - flow.priority) << 64 | flow.cookie for flow in resting(listed, rest)]
+    return [listed[place] for place in sorted(range(len(listed)), key=keys.__getitem__)]
