@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+from typing import Any
+
+from controller.installer import Installer, Outcome, Target, add_missing, turns
+from dataplane.rules import FlowRule, Match, PushLabel, SwitchRules, Table
+
+
+class Clock:
+    """A runtime in which each look at the clock takes a millisecond, and a task runs at once."""
+
+    def __init__(self) -> None:
+        self.now, self.slept = 0.0, 0
+
+    def now_s(self) -> float:
+        self.now += 0.001
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.slept += 1
+        self.now += seconds
+
+    def spawn(self, function: Any) -> Any:
+        function()
+        return self
+
+    def wait(self) -> None:
+        """It is over already."""
+
+    def call_soon(self, function: Any) -> Any:
+        raise NotImplementedError
+
+
+class Obedient:
+    """A switch that does what it is told."""
+
+    dpid, address, is_connected = 1, "127.0.0.1", True
+
+    def __init__(self) -> None:
+        self.operations: list[Any] = []
+
+    def commit(self, operations: Any) -> tuple[str, ...]:
+        self.operations += operations
+        return ()
+
+
+def many(count: int, table: Table = Table.GUARD) -> frozenset[FlowRule]:
+    return frozenset(FlowRule(table, number % 60_000, Match(in_port=number // 60_000 + 1)) for number in range(count))
+
+
+def test_adding_to_many_rules_lets_others_work_and_takes_nothing_away():
+    clock, switch, first = Clock(), Obedient(), FlowRule(Table.CLASSIFY, 1, Match())
+
+    rules, refused = add_missing(switch, SwitchRules(many(5000)), SwitchRules(frozenset({first})), turns(clock))  # type: ignore[arg-type]
+
+    assert clock.slept > 50
+    assert (rules.flows, refused) == (many(5000) | {first}, ())
+    assert [operation.flow for operation in switch.operations] == [first]
+
+
+def test_removing_many_rules_lets_others_work():
+    clock, switch = Clock(), Obedient()
+    outcomes: list[Outcome] = []
+    installer = Installer(clock, outcomes.append)  # type: ignore[arg-type]
+    installer.connected("s1", switch, SwitchRules(many(5000)))  # type: ignore[arg-type]
+
+    installer.aim(Target({"s1": SwitchRules()}))
+
+    assert clock.slept > 50
+    assert outcomes[-1].cleared
+    assert installer.installed["s1"] == SwitchRules()
+    assert len(switch.operations) == 5000
+
+
+def test_no_plan_puts_more_on_a_switch_than_it_could_come_back_with():
+    clock, switch = Clock(), Obedient()
+    outcomes: list[Outcome] = []
+    installer = Installer(clock, outcomes.append)  # type: ignore[arg-type]
+    installer.connected("s1", switch, SwitchRules(many(10, Table.DEFAULT)))  # type: ignore[arg-type]
+
+    installer.aim(Target({"s1": SwitchRules(many(65_530))}))
+
+    assert "65540 flows, more than 65536" in outcomes[-1].errors["s1"]
+    assert not switch.operations
+
+
+def test_labels_follow_the_rules_of_a_switch_and_go_with_it():
+    installer = Installer(Clock(), lambda _: None)  # type: ignore[arg-type]
+    pushing = FlowRule(Table.CLASSIFY, 1, Match(), (PushLabel(17),))
+    matching = FlowRule(Table.TRANSIT, 1, Match(mpls_label=18))
+
+    installer.connected("s1", Obedient(), SwitchRules(frozenset({pushing})))  # type: ignore[arg-type]
+    assert installer.labels() == {17}
+    installer.connected("s1", Obedient(), SwitchRules(frozenset({matching})))  # type: ignore[arg-type]
+    assert installer.labels() == {18}
+    installer.disconnected("s1")
+    assert installer.labels() == frozenset()
