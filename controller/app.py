@@ -25,6 +25,9 @@ from topologies.fabric import Fabric
 
 log = logging.getLogger(__name__)
 
+_GC_THRESHOLDS = (2_000, 5, 50)
+"""New objects before the young, the middle and all are searched for cycles, each in units of the one before."""
+
 T = TypeVar("T")
 
 Listening: TypeAlias = Callable[[Endpoint, str], None]
@@ -148,6 +151,8 @@ class HeddleApp(framework.App):
         # A full collection walks all that the imports made, and took 100 ms each few long replies from a switch.
         gc.collect()
         gc.freeze()
+        # 65,000 rules of one switch are walked as they come, by default a dozen times: 100 ms each.
+        gc.set_threshold(*_GC_THRESHOLDS)
         self._periodic = [framework.every(TICK_S, self._core.tick), framework.every(COUNTERS_S, self._poll)]
         if self._listening is not None:
             self._listening(Endpoint(self._channel.address, self._channel.port), self._api.url)
