@@ -3,7 +3,7 @@
 Whoever may connect may pose as any number of switches, with hosts behind them and with cables between them. An honest
 switch whose channel is lost looks the same, and its data plane lives on. So one that is away is kept in proportion to
 how long it was there, and longer while a cable leads from it to a switch that is connected, which would tell of its
-end. Beyond a bound the one goes first that has the least left.
+end. Beyond a bound the one goes first that was there for the shortest time.
 """
 
 from __future__ import annotations
@@ -43,29 +43,31 @@ class _Stranger:
     hold: Hold = Hold.NOTHING
 
 
-class _Looks:
-    """Dpids by the time at which to look at them; an entry whose time is no longer the dpid's is passed over."""
+class _Queue:
+    """Dpids by a time each; an entry whose time is no longer the dpid's is passed over."""
 
     def __init__(self) -> None:
-        self._due_s: dict[int, float] = {}
+        self._at_s: dict[int, float] = {}
         self._heap: list[tuple[float, int]] = []
 
-    def put(self, dpid: int, due_s: float) -> None:
-        self._due_s[dpid] = due_s
-        heapq.heappush(self._heap, (due_s, dpid))
-        if len(self._heap) > 2 * len(self._due_s) + 64:
-            self._heap = [(at_s, known) for known, at_s in self._due_s.items()]
+    def put(self, dpid: int, at_s: float) -> None:
+        if self._at_s.get(dpid) == at_s:
+            return
+        self._at_s[dpid] = at_s
+        heapq.heappush(self._heap, (at_s, dpid))
+        if len(self._heap) > 2 * len(self._at_s) + 64:
+            self._heap = [(known_s, known) for known, known_s in self._at_s.items()]
             heapq.heapify(self._heap)
 
     def drop(self, dpid: int) -> None:
-        self._due_s.pop(dpid, None)
+        self._at_s.pop(dpid, None)
 
     def take(self, until_s: float) -> int | None:
-        """The first that is due by a time, if one is."""
+        """Take out the first, where its time has come."""
         while self._heap and self._heap[0][0] <= until_s:
-            due_s, dpid = heapq.heappop(self._heap)
-            if self._due_s.get(dpid) == due_s:
-                del self._due_s[dpid]
+            at_s, dpid = heapq.heappop(self._heap)
+            if self._at_s.get(dpid) == at_s:
+                del self._at_s[dpid]
                 return dpid
         return None
 
@@ -82,8 +84,8 @@ class Strangers:
     def __init__(self, hold: Callable[[int], Hold]) -> None:
         self._hold = hold
         self._known: dict[int, _Stranger] = {}
-        # Those that go by the time they were there, and those that something was found to speak for.
-        self._doubtful, self._held = _Looks(), _Looks()
+        # Those that are away, by when to look at them, and by how long they were there.
+        self._looks, self._stays = _Queue(), _Queue()
         self._away = self._ports = 0
 
     def came(self, dpid: int, now_s: float) -> None:
@@ -91,8 +93,8 @@ class Strangers:
         stranger = self._known.setdefault(dpid, _Stranger(now_s))
         if stranger.is_away:
             self._count(stranger, -1)
-            self._doubtful.drop(dpid)
-            self._held.drop(dpid)
+            self._looks.drop(dpid)
+            self._stays.drop(dpid)
         stranger.came_s, stranger.is_away = now_s, False
 
     def went(self, dpid: int, ports: int, now_s: float) -> None:
@@ -104,7 +106,8 @@ class Strangers:
         stranger.is_away, stranger.went_s, stranger.ports, stranger.hold = True, now_s, ports, Hold.NOTHING
         stranger.until_s = now_s + min(max(KEPT_TIMES * stranger.stayed_s, FORGET_S), KEEP_S)
         self._count(stranger, 1)
-        self._doubtful.put(dpid, stranger.until_s)
+        self._looks.put(dpid, stranger.until_s)
+        self._stays.put(dpid, stranger.stayed_s)
 
     def known_from_earlier(self, dpid: int, ports: int, now_s: float) -> None:
         """An earlier run of the daemon knew something at a switch that has not come yet."""
@@ -115,26 +118,25 @@ class Strangers:
         """Switches to forget now; at most so many are looked at."""
         forgotten = []
         for _ in range(most):
-            dpid = self._held.take(now_s)
-            if dpid is None:
-                dpid = self._doubtful.take(now_s)
-            squeezed = last = False
-            if dpid is None and self._is_over():
-                squeezed, dpid = True, self._doubtful.take(math.inf)
-                if dpid is None:
-                    last, dpid = True, self._held.take(math.inf)
+            dpid = self._looks.take(now_s)
+            squeezed = dpid is None and self._is_over()
+            if squeezed:
+                dpid = self._stays.take(math.inf)
             if dpid is None:
                 break
             stranger = self._known[dpid]
             self._count(stranger, -1)
             stranger.hold = self._hold(dpid)
-            if stranger.hold is Hold.USE or (
-                stranger.hold is Hold.CABLE and now_s < stranger.went_s + KEEP_S and not last
-            ):
-                self._held.put(dpid, now_s + FORGET_S)
-            elif now_s < stranger.until_s and not squeezed:
-                self._doubtful.put(dpid, stranger.until_s)
+            cabled = stranger.hold is Hold.CABLE and now_s < stranger.went_s + KEEP_S
+            if stranger.hold is Hold.USE:
+                self._looks.put(dpid, now_s + FORGET_S)
+                self._stays.drop(dpid)
+            elif not squeezed and (cabled or now_s < stranger.until_s):
+                self._looks.put(dpid, max(stranger.until_s, now_s + FORGET_S))
+                self._stays.put(dpid, stranger.stayed_s)
             else:
+                self._looks.drop(dpid)
+                self._stays.drop(dpid)
                 del self._known[dpid]
                 forgotten.append(dpid)
                 continue

@@ -67,6 +67,35 @@ def test_a_port_that_loses_link_takes_its_cable_away_in_both_directions_at_once(
     assert wires.cables == set()
 
 
+def test_a_port_behind_which_nothing_was_known_is_lost_without_urgency_and_one_with_a_host_is_not() -> None:
+    wires = Wires(hosts={A2: 0.0})
+    wires.up(A1, A2)
+    wires.run(2.0)
+    for port, urgent in ((A1, False), (A2, True)):
+        assert [change.urgent for change in wires.discovery.port_down(port)] == [urgent]
+
+
+def test_a_cable_to_a_switch_whose_channel_lives_speaks_for_one_that_is_away() -> None:
+    wires = Wires(CABLE)
+    wires.up(A1, B1)
+    wires.run(1.0)
+    wires.discovery.switch_gone(A1.dpid)
+    assert wires.discovery.is_linked_to_connected(A1.dpid)
+    wires.discovery.switch_gone(B1.dpid)
+    assert not wires.discovery.is_linked_to_connected(A1.dpid)
+    assert wires.cables == BOTH_WAYS
+
+
+def test_a_switch_is_forgotten_a_few_ports_at_a_time_and_leaves_no_cable() -> None:
+    wires = Wires(CABLE)
+    wires.up(A1, A2, B1)
+    wires.run(2.0)
+    assert [wires.discovery.forget_switch(A1.dpid, 1) for _ in range(3)] == [[A1], [A2], []]
+    assert wires.cables == set()
+    assert wires.discovery.port_count(A1.dpid) == 0
+    assert A1.dpid not in wires.discovery.edge_ports()
+
+
 # ── age, repetition, forgery ─────────────────────────────────────────────────────────────────────
 
 

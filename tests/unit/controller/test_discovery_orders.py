@@ -11,6 +11,7 @@ from probe_wires import TICK_S, Wires
 
 from controller.cabling import SETTLED_S
 from controller.discovery import PortId
+from controller.service import PortRole
 
 SWITCHES = (1, 2, 3)
 CABLES = [
@@ -99,7 +100,8 @@ class Life(Wires):
                 self.discovery.switch_gone(dpid)
                 self.run(step.seconds)
                 if step.what == "forget":
-                    self.changes += self.discovery.forget_switch(dpid)
+                    while self.discovery.port_count(dpid):
+                        assert len(self.discovery.forget_switch(dpid, 1)) == 1
                 self.up(*self.ports(dpid))
                 rest = relaying_stops
             case "relay":
@@ -118,6 +120,10 @@ class Life(Wires):
 
     def check(self) -> None:
         assert self.cables <= TRUE
+        edges = {port for port in (*CABLE_PORTS, *HOSTS) if self.discovery.role(port) is PortRole.EDGE}
+        assert edges == {
+            PortId(dpid, number) for dpid, ports in self.discovery.edge_ports().items() for number in ports
+        }
 
     def come_to_rest(self) -> None:
         """All cables live, and those that operators are told to take down and up again were."""
