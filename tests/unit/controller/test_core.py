@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from memory_fabric import FABRIC, World
+from memory_fabric import FABRIC, FakeSwitch, World
 
 from controller import strangers
+from controller.arp import BROADCAST_MAC
 from controller.discovery import PortId
 from controller.service import DuplicateJob, JobState, UnknownJob
-from controller.wire import PacketIn, PortCounters
+from controller.wire import PacketIn, Port, PortCounters
 from dataplane.rules import FlowRule, SwitchRules, Table
 from dataplane.testing import assert_delivers
 from dataplane.update import RemoveFlow, RemoveGroup
@@ -437,3 +438,173 @@ def test_a_frame_that_cannot_be_read_is_counted_by_its_reason(tmp_path: Path):
 
     counts = world.core.counters()
     assert (counts["packet-short"], counts["packet-bad-arp"], counts["packet-no-eth-type"]) == (2, 1, 1)
+
+
+def speak(world: World, host_id: str, at: PortId | None = None) -> None:
+    """A host sends ARP at its port of the fabric, or at another one."""
+    host, access = FABRIC.node_by_id[host_id], FABRIC.access_link(host_id)
+    at = at or PortId(world.dpid(access.target), access.target_port)
+    world.arp(at, write_arp(Arp(ARP_REQUEST, host.mac, host.ip, "00:00:00:00:00:00", "10.255.255.1"), BROADCAST_MAC))
+
+
+def stranger(world: World, dpid: int) -> None:
+    """A switch that nobody knows connects."""
+    world.tables[dpid] = SwitchRules()
+    world.names[dpid] = f"s-{dpid:016x}"
+    world.reconnect(dpid)
+
+
+def test_an_undeclared_fabric_keeps_its_view_while_the_network_to_the_controller_is_down(tmp_path: Path):
+    world = World(tmp_path, declared=None).up()
+    for host in FABRIC.hosts:
+        speak(world, host.id)
+    world.run(60)
+    nodes, links = set(world.core.fabric().nodes), set(world.core.fabric().links)
+    assert len(nodes) == len(FABRIC.nodes)
+
+    for dpid in tuple(world.connected):
+        world.disconnect(dpid)
+    world.run(300)
+
+    assert (set(world.core.fabric().nodes), set(world.core.fabric().links)) == (nodes, links)
+    world.end()
+
+
+def test_strangers_that_leave_a_cable_and_hosts_behind_are_forgotten_with_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(strangers, "FORGET_S", 5.0)
+    world = World(tmp_path, declared=None).up()
+    nodes, links = set(world.core.fabric().nodes), set(world.core.fabric().links)
+    one, other = PortId(0xBAD0, 1), PortId(0xBAD1, 1)
+    world.peer |= {one: other, other: one}
+    for dpid in (one.dpid, other.dpid):
+        stranger(world, dpid)
+    world.run(3)
+    speak(world, "h1", at=PortId(one.dpid, 2))
+    world.run(1)
+    assert len(world.core.fabric().links) == len(links) + 4
+    assert [host.at for host in world.store.hosts()] == [PortId(one.dpid, 2)]
+
+    for dpid in (one.dpid, other.dpid):
+        world.disconnect(dpid)
+    world.run(60)
+
+    assert (set(world.core.fabric().nodes), set(world.core.fabric().links)) == (nodes, links)
+    assert world.core.hosts() == ()
+    assert world.store.hosts() == ()
+    assert kinds(world).count("switch-forgotten") == 2
+    world.end()
+
+
+def test_an_undeclared_switch_that_plans_or_jobs_use_is_kept_however_long_it_is_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(strangers, "KEEP_S", 5.0)
+    monkeypatch.setattr(strangers, "FORGET_S", 5.0)
+    world = World(tmp_path, declared=None).up()
+    for host in FABRIC.hosts:
+        speak(world, host.id)
+    world.run(2)
+    ranks = [host.id for host in world.core.hosts()][:2]
+    world.core.submit_job(ring("r", *ranks))
+    world.run(2)
+    used = {link.node for path in world.core.plan().paths for link in path.links} & {
+        status.id for status in world.core.switches()
+    }
+    for dpid in tuple(world.connected):
+        world.disconnect(dpid)
+    world.run(30)
+
+    assert {status.id for status in world.core.switches()} == used
+    assert {host.id for host in world.core.hosts()} >= set(ranks)
+    world.end()
+
+
+def test_hosts_of_an_earlier_run_are_forgotten_where_their_switch_stays_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(strangers, "KEEP_S", 30.0)
+    world = World(tmp_path, declared=None).up()
+    speak(world, "h1")
+    speak(world, "h16")
+    world.run(1)
+    world.end()
+    world.start()
+    world.connect(*(dpid for dpid in world.tables if dpid != world.dpid(FABRIC.access_link("h1").target)))
+    world.run(20)
+    assert len(world.core.hosts()) == 2
+    world.run(15)
+
+    assert [host.ip for host in world.core.hosts()] == [FABRIC.node_by_id["h16"].ip]
+    world.end()
+
+
+class ManyPorts(FakeSwitch):
+    """A switch with as many ports as it likes."""
+
+    count = 4096
+
+    def ports(self) -> list[Port]:
+        return [self._world.port(number) for number in range(1, self.count + 1)]
+
+    def send_frame(self, port: int, frame: bytes) -> None:
+        """Nobody is there."""
+
+
+def test_a_switch_that_returns_with_fewer_ports_is_taken_in_by_turns_and_published_a_few_times(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.up()
+    published = 0
+    publish = world.core._publish_view
+
+    def count() -> None:
+        nonlocal published
+        published += 1
+        publish()
+
+    monkeypatch.setattr(world.core, "_publish_view", count)
+    world.tables[0xBAD0], world.names[0xBAD0] = SwitchRules(), "s-000000000000bad0"
+    for ports in (4096, 1):
+        switch = world.switches[0xBAD0] = ManyPorts(world, 0xBAD0)
+        switch.count = ports
+        world.connect(0xBAD0)
+        world.run(3)
+        published, before = 0, world.time.now
+        world.disconnect(0xBAD0)
+        world.run(3)
+        assert published <= (world.time.now - before) / 0.04
+    assert world.core.counters()["port-down"] == 4095
+
+
+def test_what_a_switch_says_while_its_ports_are_taken_in_is_newer_than_their_list(world: World) -> None:
+    world.up()
+    world.tables[0xBAD0], world.names[0xBAD0] = SwitchRules(), "s-000000000000bad0"
+    switch = world.switches[0xBAD0] = ManyPorts(world, 0xBAD0)
+    ports = switch.ports
+    gone = world.port(4000)
+
+    def listing() -> list[Port]:
+        world.time.later(0, lambda: world.core.port_changed(0xBAD0, gone, gone=True))
+        return ports()
+
+    switch.ports = listing
+    world.connect(0xBAD0)
+    world.run(1)
+
+    assert world.core._discovery.ports_of(0xBAD0) == set(range(1, 4097)) - {4000}
+
+
+def test_a_lost_link_is_published_at_once_and_those_lost_with_it_within_a_tick(world: World) -> None:
+    world.up()
+    world.run(1)
+    links = [link for link in FABRIC.links if link.source == "c1"]
+    at = [PortId(world.dpid("c1"), link.source_port) for link in links]
+
+    world.core.port_changed(at[0].dpid, world.port(at[0].port, up=False), gone=False)
+    assert links[0].id not in world.core.fabric().link_by_id
+    for port in at[1:]:
+        world.core.port_changed(port.dpid, world.port(port.port, up=False), gone=False)
+    world.run(0.1)
+    assert not {link.id for link in links} & world.core.fabric().link_by_id.keys()
