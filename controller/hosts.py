@@ -220,7 +220,8 @@ class HostTable:
     def port_lost(self, port: PortId) -> None:
         """A port went down: what comes up there again may be something else."""
         for host in self.at(port):
-            self._replace(replace(host, certain=False))
+            if host.certain:
+                self._replace(replace(host, certain=False))
 
     def switch_lost(self, dpid: int) -> None:
         """The channel to a switch is lost: nobody sees what its ports do."""
