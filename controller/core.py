@@ -492,6 +492,8 @@ class Core:
             awaited = f"; not connected: {', '.join(missing[:8])}" if missing else ""
             more = ", …" if len(missing) > 8 else ""
             return Readiness(False, f"discovering the fabric: {self._size()} so far{awaited}{more}")
+        if not self._switches:
+            return Readiness(False, "no switch is connected; those that were go on with the rules they have")
         if not self._keeper.carries:
             return Readiness(False, "waiting for the first rules")
         return Readiness(True, f"{self._size()}")
