@@ -22,6 +22,9 @@ KEPT_TIMES = 10.0
 MAX_STRANGERS = 1024
 MAX_PORTS = 65_536
 """What is kept in all of switches that are away."""
+BRIEF_S = 10.0
+MAX_BRIEF = 128
+"""And of those that were there no longer than that: each makes every snapshot of the view cost more."""
 
 
 class Hold(StrEnum):
@@ -86,7 +89,7 @@ class Strangers:
         self._known: dict[int, _Stranger] = {}
         # Those that are away, by when to look at them, and by how long they were there.
         self._looks, self._stays = _Queue(), _Queue()
-        self._away = self._ports = 0
+        self._away = self._ports = self._brief = 0
 
     def came(self, dpid: int, now_s: float) -> None:
         """A switch is there, newly or again."""
@@ -148,6 +151,7 @@ class Strangers:
         if stranger.hold is not Hold.USE:
             self._away += by
             self._ports += by * stranger.ports
+            self._brief += by * (stranger.stayed_s < BRIEF_S)
 
     def _is_over(self) -> bool:
-        return self._away > MAX_STRANGERS or self._ports > MAX_PORTS
+        return self._away > MAX_STRANGERS or self._ports > MAX_PORTS or self._brief > MAX_BRIEF

@@ -7,7 +7,17 @@ from collections.abc import Iterable
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controller.strangers import FORGET_S, KEEP_S, KEPT_TIMES, MAX_PORTS, MAX_STRANGERS, Hold, Strangers
+from controller.strangers import (
+    BRIEF_S,
+    FORGET_S,
+    KEEP_S,
+    KEPT_TIMES,
+    MAX_BRIEF,
+    MAX_PORTS,
+    MAX_STRANGERS,
+    Hold,
+    Strangers,
+)
 
 MANY = 10**6
 
@@ -73,9 +83,9 @@ def test_what_plans_and_jobs_use_is_never_forgotten_and_takes_nobody_elses_place
         world.visit(dpid, 0.0, 1.0)
     assert world.due(FORGET_S + 1) == []
     for dpid in others:
-        world.visit(dpid, 70.0, 71.0)
+        world.visit(dpid, 70.0, 71.0 + BRIEF_S)
 
-    assert world.due(72.0) == []
+    assert world.due(72.0 + BRIEF_S) == []
     assert set(world.due(100 * KEEP_S)) == set(others)
 
 
@@ -98,6 +108,12 @@ def test_of_switches_that_come_and_go_without_end_a_bounded_number_is_kept_with_
     for dpid in range(10_000):
         world.visit(dpid, dpid * 1e-3, dpid * 1e-3)
         forgotten += world.due(dpid * 1e-3)
+    assert forgotten == list(range(10_000 - MAX_BRIEF))
+
+    world, forgotten = World(), []
+    for dpid in range(10_000):
+        world.visit(dpid, 0.0, BRIEF_S)
+        forgotten += world.due(BRIEF_S)
     assert forgotten == list(range(10_000 - MAX_STRANGERS))
 
     world, forgotten = World(), []
