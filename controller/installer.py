@@ -184,14 +184,14 @@ class Installer:
         changed = 0
         drained = False
         for stage in stages(old, new, rest):
-            if not drained and _removes_labels(stage):
+            if not drained and _removes_labels(stage, rest):
                 self._report(Outcome(target, changed, {}, served=self._still_there(switches)))
                 if not self._drain():
                     return
                 drained, changed = True, 0
             changed += sum(len(operations) for operations in stage.operations.values())
             errors, refused = self._carry_out(stage, switches)
-            if _flips(stage):
+            if _flips(stage, rest):
                 self._flipped_s = self._runtime.now_s()
             if errors:
                 # Later stages count on this one, on every switch: no ingress may flip to labels unknown downstream.
@@ -306,18 +306,18 @@ def _sparing(wanted: SwitchRules, have: SwitchRules, spared: AbstractSet[int], r
     return replace(wanted, flows=wanted.flows | kept) if kept else wanted
 
 
-def _flips(stage: Stage) -> bool:
+def _flips(stage: Stage, rest: Rest) -> bool:
     """Whether a stage may have made an ingress stop pushing a label."""
     return any(
         isinstance(operation, AddFlow | RemoveFlow) and operation.flow.table is Table.CLASSIFY
         for operations in stage.operations.values()
-        for operation in operations
+        for operation in resting(operations, rest)
     )
 
 
-def _removes_labels(stage: Stage) -> bool:
+def _removes_labels(stage: Stage, rest: Rest) -> bool:
     return any(
         isinstance(operation, RemoveFlow) and operation.flow.match.mpls_label is not None
         for operations in stage.operations.values()
-        for operation in operations
+        for operation in resting(operations, rest)
     )
