@@ -21,7 +21,7 @@ class RuleBounds:
         Actions of all flows, and buckets of all groups with their actions.
     """
 
-    flows: int = 65_536
+    flows: int = 32_768
     groups: int = 8_192
     meters: int = 8_192
     parts: int = 1 << 18

@@ -16,6 +16,12 @@ SLOWER = 10.0
 """A machine may be so much slower than what limits are made for."""
 
 
+@pytest.fixture(scope="module", params=["ryu", pytest.param("os-ken", marks=pytest.mark.acceptance)])
+def framework(request: pytest.FixtureRequest) -> str:
+    """Either framework; the second in acceptance runs, since what differs between them has unit tests on both."""
+    return request.param
+
+
 @pytest.fixture(scope="module")
 def made(framework: str) -> Iterator[Stage]:
     """A fabric that nobody declared, so that everything has to be found out; three of its hosts have spoken."""

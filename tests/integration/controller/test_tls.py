@@ -135,6 +135,12 @@ class Stage:
         return sorted(switch["dpid"] for switch in self.ask("switches") if switch["connected"])
 
 
+@pytest.fixture(scope="module", params=["os-ken", pytest.param("ryu", marks=pytest.mark.acceptance)])
+def framework(request: pytest.FixtureRequest) -> str:
+    """Either framework; the second in acceptance runs, since what differs between them has unit tests on both."""
+    return request.param
+
+
 @pytest.fixture(scope="module")
 def stage(tmp_path_factory: pytest.TempPathFactory, framework: str) -> Iterator[Stage]:
     """All that the page says before it pins, done."""

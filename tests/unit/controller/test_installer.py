@@ -78,9 +78,9 @@ def test_no_plan_puts_more_on_a_switch_than_it_could_come_back_with():
     installer = Installer(clock, outcomes.append)  # type: ignore[arg-type]
     installer.connected("s1", switch, SwitchRules(many(10, Table.DEFAULT)))  # type: ignore[arg-type]
 
-    installer.aim(Target({"s1": SwitchRules(many(65_530))}))
+    installer.aim(Target({"s1": SwitchRules(many(32_760))}))
 
-    assert "65540 flows, more than 65536" in outcomes[-1].errors["s1"]
+    assert "32770 flows, more than 32768" in outcomes[-1].errors["s1"]
     assert not switch.operations
 
 

@@ -68,4 +68,4 @@ def test_others_get_their_turn_after_each_rule_ours_or_not():
 def test_a_plan_is_measured_by_the_same_bounds():
     assert BOUNDS.excess(SwitchRules(frozenset(map(flow, range(3))))) is None
     assert BOUNDS.excess(SwitchRules(frozenset(map(flow, range(4))))) == "4 flows, more than 3,"
-    assert RULE_BOUNDS.flows == 65_536
+    assert RULE_BOUNDS.flows == 32_768
