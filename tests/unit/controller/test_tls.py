@@ -94,7 +94,7 @@ class TlsDaemon:
         address, port = peer.getsockname()
         while True:
             sentence = self.expect("refused", kind=kind)["sentence"]
-            if f"at {address}:{port} " in sentence:
+            if f" {address}:{port} " in sentence:
                 return str(sentence)
 
     def do(self, **command: Any) -> None:
