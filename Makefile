@@ -11,6 +11,12 @@ SOLVER_BENCHMARK := $(BIN)/python -m benchmarks.solver
 CHANNEL_BENCHMARK := $(BIN)/python -m benchmarks.channel
 FUZZING := $(BIN)/python -m benchmarks.fuzzing
 PYTEST := $(BIN)/python -B -m pytest -p no:cacheprovider
+# They wait more than they compute; a file's tests share what they set up, and stay together.
+UNIT := $(PYTEST) -n 2 --dist loadfile tests/unit
+# Real switches are one for the whole machine: these run one after another.
+REST := $(PYTEST) --ignore=tests/unit
+# Steps of a recipe that all run, `STEP || note`, and `exit $$worst`.
+WORST := trap 'exit 130' INT; worst=0; note() { local code=$$?; [ $$code -le $$worst ] || worst=$$code; }
 
 help: ## Say what there is to make
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -19,13 +25,16 @@ demo: system python ## Run one all-reduce under three routings and show what the
 	@$(AS_ROOT) $(BIN)/heddle emulate --report $(REPORT)
 
 test: system lint ## Run all tests but the long ones (root)
-	@$(AS_ROOT) $(PYTEST)
+	@$(WORST); \
+	$(AS_ROOT) $(UNIT) || note; \
+	$(AS_ROOT) $(REST) || note; \
+	exit $$worst
 
 unit: python ## Run the tests that need no root and nothing outside .venv
-	@$(PYTEST) tests/unit
+	@$(UNIT)
 
 acceptance: system python ## Run the long measurements: seeds 1 to 5, discovery, attacks, the channel, the solver, spoilt input, many kills (root)
-	@worst=0; note() { local code=$$?; [ $$code -le $$worst ] || worst=$$code; }; \
+	@$(WORST); \
 	$(AS_ROOT) $(BIN)/heddle emulate --seeds 1-5 --report $(REPORT) || note; \
 	for framework in ryu os-ken; do $(AS_ROOT) $(BIN)/python -m benchmarks.discovery --framework $$framework || note; done; \
 	for framework in ryu os-ken; do $(AS_ROOT) $(BIN)/python -m benchmarks.attacks --framework $$framework || note; done; \

@@ -244,6 +244,25 @@ def test_acceptance_runs_every_step_and_ends_with_the_worst_code(
     assert re.findall(r"Error (\d+)", done.stderr) == ([str(worst)] if worst else [])
 
 
+@pytest.mark.parametrize(("codes", "worst"), [((0, 0), 0), ((1, 0), 1), ((0, 2), 2), ((3, 1), 3)])
+def test_all_tests_run_in_two_calls_and_the_worst_code_is_that_of_make(
+    codes: tuple[int, ...], worst: int, tmp_path: Path
+) -> None:
+    as_root, left, ran = tmp_path / "as-root", tmp_path / "codes", tmp_path / "ran"
+    as_root.write_text(f'#!/bin/sh\necho "$*" >>{ran}\ncode=$(head -n 1 {left}); sed -i 1d {left}; exit "$code"\n')
+    as_root.chmod(0o755)
+    left.write_text("".join(f"{code}\n" for code in codes))
+
+    done = subprocess.run(
+        ["make", *(f"--old-file={before}" for before in ("system", "python", "lint")), "test", f"AS_ROOT={as_root}"],
+        cwd=REPOSITORY, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+    unit, rest = ([word for word in step.split() if "tests" in word] for step in ran.read_text().splitlines())
+    assert (unit, rest) == (["tests/unit"], ["--ignore=tests/unit"])
+    assert re.findall(r"Error (\d+)", done.stderr) == ([str(worst)] if worst else [])
+
+
 def test_a_wheel_holds_every_package_its_type_marker_and_the_programs_that_ranks_run(tmp_path: Path) -> None:
     # A copy, since a build leaves its traces beside the sources.
     copy = tmp_path / "heddle"
