@@ -134,8 +134,8 @@ def test_a_crowd_at_a_port_is_not_asked_for_each_newcomer(lan: Lan) -> None:
 
 
 def test_a_host_in_doubt_does_not_wait_for_those_that_age() -> None:
-    lan = Lan([PortId(2, number) for number in range(1, 1001)] + [P1])
-    for number in range(1, 1001):
+    lan = Lan([PortId(2, number) for number in range(1, 301)] + [P1])
+    for number in range(1, 301):
         lan.speak(Claim(f"02:00:00:02:{number >> 8:02x}:{number & 255:02x}", f"10.2.{number >> 8}.{number & 255}",
                         PortId(2, number)))  # fmt: skip
     lan.run(AGE_S - 10)

@@ -1,8 +1,8 @@
 """A bare framework that reads hostile inputs: for each line of standard input, says how that ended.
 
 ``python victim.py ryu|os_ken`` takes lines ``message HEX`` and ``frame HEX`` and answers ``returned``, ``raised`` or
-``stuck``. Each input is read in a process of its own, which dies by itself after a quarter of a second of CPU, some
-hundred times what a legal message of that size takes, or 512 MiB.
+``stuck``. Each input is read in a process of its own, which dies by itself after a tenth of a second of CPU, some
+forty times what a legal message of that size takes, or 512 MiB.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import signal
 import sys
 import warnings
 
-CPU_S, MEMORY_BYTES = 0.25, 512 << 20
+CPU_S, MEMORY_BYTES = 0.1, 512 << 20
 RETURNED, RAISED, STUCK = 0, 1, 2
 
 
