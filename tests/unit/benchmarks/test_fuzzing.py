@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Iterator
 from itertools import count, islice
+from mmap import mmap
 from random import Random
 
 import pytest
@@ -57,7 +58,9 @@ def test_memory_that_is_kept_is_a_miss():
     kept = []
 
     def judge(data: bytes) -> Verdict:
-        kept.append(bytearray(b"\1" * (1 << 15)))
+        # Pages of its own: what the process has lately freed cannot serve for them.
+        kept.append(mmap(-1, 1 << 16))
+        kept[-1].write(b"\1" * (1 << 16))
         return Verdict.READ
 
     tally = judged(judge)
