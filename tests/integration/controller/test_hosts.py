@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -66,6 +67,11 @@ class Hosts:
     def reaches(self, source: str, ip: str) -> bool:
         return self.rig.run_in(source, "ping", "-n", "-c", "1", "-W", "1", ip)[0] == 0
 
+    def meet(self, host: str) -> None:
+        """Have a host and h16 (or h16 and h1) reach each other: afterwards the daemon knows them."""
+        target = self.ip("h1" if host == "h16" else "h16")
+        self.wait_until(lambda: self.reaches(host, target), f"{host} reaches {target}")
+
 
 @pytest.fixture(scope="module")
 def hosts(
@@ -74,9 +80,9 @@ def hosts(
     """A k=4 fat-tree that nobody declared, all of whose hosts are known and reach h16."""
     with make_rig(tmp_path_factory.mktemp("hosts"), "os-ken", declared=False) as rig:
         hosts = Hosts(rig, wait_until)
-        for host in rig.fabric.hosts:
-            target = hosts.ip("h1" if host.id == "h16" else "h16")
-            wait_until(lambda host=host, target=target: hosts.reaches(host.id, target), f"{host.id} reaches {target}")
+        # At once: the first question of each is lost while it is looked for.
+        with ThreadPoolExecutor(len(rig.fabric.hosts)) as together:
+            list(together.map(hosts.meet, [host.id for host in rig.fabric.hosts]))
         yield hosts
 
 
