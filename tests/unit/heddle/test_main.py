@@ -222,7 +222,14 @@ def test_events_are_followed_until_the_user_has_enough(server, service, flags):
     words = [sys.executable, "-m", "heddle.main", "events", "--follow", "--api", url, "--kind", "link-*", *flags]
     service.happened = [Event(1, 1.0, "link-silent", "first"), Event(2, 2.0, "switch-up", "hidden")]
     process = subprocess.Popen(
-        words, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+        words,
+        cwd=REPOSITORY,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        # Whoever runs the tests in the background may have SIGINT ignored, and children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     try:
         first = process.stdout.readline()
