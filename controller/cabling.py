@@ -17,8 +17,8 @@ What follows, in this order; what is refused changes nothing and is told with bo
 5. Two ports that both were edge ports for long, with their switches connected, have no cable between them: nobody can
    have put it there without either of them losing link.
 
-What remains. Without a declaration, hosts that behave like a cable from the moment at which their ports come up, and
-never like hosts, cannot be told from one; nor can they right after their switches connect. A declaration closes that.
+What remains. Without a declaration, hosts that behave like a cable are taken for one where a port of theirs has just
+come up, which they can bring about, or their switches have just connected. A declaration closes that.
 """
 
 from __future__ import annotations
