@@ -14,11 +14,11 @@ What follows, in this order; what is refused changes nothing and is told with bo
 4. A port at which a host was seen is no end of a link until the port has lost link or a switch has connected since:
    putting a cable there does one or the other, a host's silence proves nothing. A host known from earlier, but not
    seen since, is first asked whether it is there.
-5. Two ports that both were edge ports for long, with their switches connected, have no cable between them: nobody can
-   have put it there without either of them losing link.
+5. A port that was an edge port for long, with its switch connected, has no cable to another such port, nor to one that
+   has just come up at a switch that was connected already: a cable that is put there brings up both ends.
 
-What remains. Without a declaration, hosts that behave like a cable are taken for one where a port of theirs has just
-come up, which they can bring about, or their switches have just connected. A declaration closes that.
+What remains. Without a declaration, hosts that behave like a cable are taken for one where the ports of both have just
+come up, or a switch of theirs has just connected. A declaration closes that.
 """
 
 from __future__ import annotations
@@ -33,6 +33,9 @@ MISSED_ROUNDS = 3
 """So many probes lost in a row may be bad luck; one more, since the last may be on its way, is not."""
 SETTLED_S = 10.0
 """An edge port for so long did not become one because its first probes were lost on a busy machine."""
+
+TOGETHER_S = 5.0
+"""Ports that a switch has when it connects are told of within this time."""
 
 Declared = Mapping[PortId, PortId | None]
 
@@ -101,10 +104,10 @@ class Cabling:
         for end in (sender, at):
             if (why := self._host_at(end, sender, at)) is not None:
                 return _conflict(sender, at, why)
-        if all(self._settled(end, now_s) for end in (sender, at)):
-            return _relayed(
-                sender, at, "both have been edge ports for long; take one of them down and up if a cable was put there"
-            )
+        for end, other in ((sender, at), (at, sender)):
+            if self._settled(end, now_s) and (self._settled(other, now_s) or self._came_up_alone(other)):
+                why = f"{end} has been an edge port for long; take both ports down and up if a cable was put there"
+                return _relayed(sender, at, why)
         return None
 
     def _living(self, end: PortId, claimed: PortId) -> PortId | None:
@@ -135,6 +138,10 @@ class Cabling:
         if state.role is not PortRole.EDGE:
             return False
         return now_s - max(state.edge_since_s, self._switches[port.dpid].connected_s) > SETTLED_S
+
+    def _came_up_alone(self, port: PortId) -> bool:
+        """Whether a port came up while its switch was connected: a cable would have brought up its other end as well."""
+        return self._ports[port].since_s - self._switches[port.dpid].connected_s > TOGETHER_S
 
 
 def _relayed(sender: PortId, at: PortId, why: str) -> Change:

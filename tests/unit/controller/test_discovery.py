@@ -238,14 +238,36 @@ def test_hosts_at_ports_that_are_edge_ports_for_long_make_no_link_by_passing_pro
     assert all(said in message for said in (str(A1), str(B1), "down and up"))
 
 
-def test_a_cable_between_edge_ports_makes_a_link_once_a_port_was_down_or_its_switch_away() -> None:
-    for give_evidence in (lambda wires: wires.flap(A1), lambda wires: reconnect(wires, 2, B1)):
+def flap_both(wires: Wires) -> None:
+    for port in (A1, B1):
+        wires.flap(port)
+
+
+def test_a_cable_between_edge_ports_makes_a_link_once_both_ports_were_down_or_a_switch_away() -> None:
+    for give_evidence in (flap_both, lambda wires: reconnect(wires, 2, B1)):
         wires = Wires()
         wires.up(A1, B1)
         wires.run(15.0)
         relay(wires)
         give_evidence(wires)
         assert "link-seen" in relay(wires)
+
+
+@pytest.mark.parametrize("flapped", [A1, B1])
+@pytest.mark.parametrize("with_host", [A1, B1, None])
+def test_a_host_that_takes_its_own_port_down_and_up_makes_no_link_to_an_edge_port(
+    flapped: PortId, with_host: PortId | None
+) -> None:
+    wires = Wires()
+    wires.up(A1, B1)
+    wires.run(15.0)
+    if with_host is not None:
+        wires.hosts[with_host] = wires.now_s
+    for _ in range(3):
+        wires.flap(flapped)
+        assert relay(wires, 0.5) <= {"lldp-relayed", "port-conflict"}
+        assert relay(wires, 20.0) <= {"lldp-relayed", "port-conflict", "port-edge"}
+    assert wires.cables == set()
 
 
 def reconnect(wires: Wires, dpid: int, *ports: PortId) -> None:
@@ -273,7 +295,7 @@ def test_a_port_that_lost_link_since_its_host_spoke_becomes_a_link() -> None:
     wires.run(15.0)
     wires.hosts[A1] = wires.now_s
     wires.run(2.0)
-    wires.flap(A1)
+    flap_both(wires)
     wires.run(0.5)
     assert "link-seen" in relay(wires)
 
