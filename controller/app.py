@@ -14,6 +14,7 @@ from controller.channel import ChannelServer, Connection
 from controller.config import Config
 from controller.core import Core
 from controller.endpoint import Endpoint
+from controller.expiry import LOOK_S, ExpiryWatch
 from controller.runtime import Task
 from controller.store import Store
 from controller.tls import TlsIdentity
@@ -127,7 +128,15 @@ class HeddleApp(framework.App):
             | (trust.allowed or frozenset()),
         )
         self._unprotected = tls is None and not config.openflow.is_loopback
-        self._core = Core(config, store, declared, GreenRuntime(), channel_counts=self._channel.counts)
+        self._core = Core(
+            config,
+            store,
+            declared,
+            GreenRuntime(),
+            channel_counts=self._channel.counts,
+            certificate_expiries=tls.expiries if tls is not None else dict,
+        )
+        self._expiry = ExpiryWatch(tls, self._core.note) if tls is not None else None
         self._api = ApiServer(self._core, config.api.host, config.api.port)
         self._listening = listening
         self._periodic: list[framework.Task] = []
@@ -154,6 +163,8 @@ class HeddleApp(framework.App):
         # 65,000 rules of one switch are walked as they come, by default a dozen times: 100 ms each.
         gc.set_threshold(*_GC_THRESHOLDS)
         self._periodic = [framework.every(TICK_S, self._core.tick), framework.every(COUNTERS_S, self._poll)]
+        if self._expiry is not None:
+            self._periodic.append(framework.every(LOOK_S, self._expiry.look))
         if self._listening is not None:
             self._listening(Endpoint(self._channel.address, self._channel.port), self._api.url)
 

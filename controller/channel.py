@@ -148,7 +148,8 @@ class ChannelServer:
 
     def start(self) -> None:
         """Begin to accept; in the OpenFlow thread."""
-        log.info("listening for switches on %s:%d", self.address, self.port)
+        how = self._tls.describe() if self._tls is not None else "without TLS"
+        log.info("listening for switches on %s:%d %s", self.address, self.port, how)
         self._watched_s = framework.now_s()
         self._tasks = [
             framework.spawn(self._accept_loop),

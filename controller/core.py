@@ -108,6 +108,8 @@ class Core:
         Makes what turns requests into answers, given where to deliver them.
     channel_counts : mapping of str to int, optional
         What the channel counts, live; published as ``channel-…`` beside the events' counters.
+    certificate_expiries : callable, optional
+        When our certificates for TLS expire; called from any thread.
     """
 
     def __init__(
@@ -118,12 +120,14 @@ class Core:
         runtime: Runtime,
         planner: Callable[[Deliver], PlanMaker] = Planner,
         channel_counts: Mapping[str, int] = MappingProxyType({}),
+        certificate_expiries: Callable[[], Mapping[str, float]] = dict,
     ) -> None:
         self._config = config
         self._store = store
         self._declared = declared
         self._runtime = runtime
         self._channel_counts = channel_counts
+        self._certificate_expiries = certificate_expiries
         self._switches: dict[int, Switch] = {}
         self._addresses: dict[int, str] = {}
         self._speeds_bps: dict[PortId, float] = {}
@@ -541,6 +545,9 @@ class Core:
 
     def counters(self) -> Mapping[str, int]:
         return dict(self._events.counts) | {f"channel-{kind}": n for kind, n in dict(self._channel_counts).items()}
+
+    def certificate_expiries(self) -> Mapping[str, float]:
+        return self._certificate_expiries()
 
     def submit_job(self, job: Job) -> Future[JobStatus]:
         return self._runtime.call_soon(lambda: self._submit(job))

@@ -34,7 +34,8 @@ _CHANNEL = "channel-"
 """How the kinds of what peers do on the channel begin."""
 _NO_WARNINGS = frozenset({"host-aged", "lldp-foreign"})
 _WARNINGS = _AT_WILL - _NO_WARNINGS | {
-    "capacity-assumed", "capacity-unknown", "declared-missing", "foreign-rules", "link-overloaded", "link-silent",
+    "capacity-assumed", "capacity-unknown", "certificate-expired", "certificate-expiring", "certificate-unusable",
+    "declared-missing", "foreign-rules", "link-overloaded", "link-silent",
     "miscabled", "openflow-unprotected", "port-down", "port-shared", "switch-down",
 }  # fmt: skip
 

@@ -37,6 +37,9 @@ def exposition(service: Service) -> str:
                 [({}, float(plan.epoch) if plan is not None else 0.0)]),
         _family("heddle_plan_paths", "gauge", "Paths of the active plan.",
                 [({}, float(len(plan.paths)) if plan is not None else 0.0)]),
+        _family("heddle_tls_certificate_expiry_timestamp_seconds", "gauge",
+                "When the certificate for TLS to switches expires, and the authority's, in Unix time.",
+                [({"which": which}, until_s) for which, until_s in service.certificate_expiries().items()]),
         _family("heddle_events_total", "counter", "What happened since the start, by kind.",
                 [({"kind": kind}, float(count)) for kind, count in sorted(service.counters().items())]),
     )  # fmt: skip

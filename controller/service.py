@@ -203,6 +203,10 @@ class Service(Protocol):
         """Counts since start, by name: packets refused by reason, installs, plans and so on."""
         ...
 
+    def certificate_expiries(self) -> Mapping[str, float]:
+        """When our ``certificate`` for TLS and the ``authority`` expire, in Unix time; empty without TLS."""
+        ...
+
     def submit_job(self, job: Job) -> Future[JobStatus]:
         """Take a job in; the future raises `DuplicateJob` or `InputError` (an unknown host)."""
         ...

@@ -120,6 +120,9 @@ class FakeService:
     def counters(self) -> Mapping[str, int]:
         return self.counts
 
+    def certificate_expiries(self) -> Mapping[str, float]:
+        return {"certificate": 1.8e9, "authority": 2.0e9}
+
     def submit_job(self, job: Job) -> Future[JobStatus]:
         future: Future[JobStatus] = Future()
         unknown = next((host for host in job.ranks if host not in self.snapshot.node_by_id), None)

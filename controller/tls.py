@@ -11,11 +11,13 @@ import hashlib
 import logging
 import ssl
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from controller import framework
-from controller.certificates import day, validities
+from controller.certificates import SERVER_AUTH, Certificate, day, read_certificates
 from controller.config import TlsConfig
 from controller.framing import Violation
 from topologies.errors import InputError
@@ -28,7 +30,6 @@ _RECORD_BYTES = 16_384
 _WIRE_BYTES = 32_768
 """Read from the plain socket at once, two records; as many as fit of 1 byte take 5 ms before other tasks get a turn."""
 _MAX_UNSENT_BYTES = 65_536
-_EXPIRES_SOON_S = 30 * 86_400
 _HANDSHAKE_RECORD = 0x16
 """First byte of what a TLS client sends (RFC 8446 section 5.1)."""
 _MISFITS = {"KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "NO_CERTIFICATE_ASSIGNED"}
@@ -45,30 +46,37 @@ class TlsIdentity:
     files: TlsConfig
 
     def check(self) -> None:
-        """Check the files before anybody connects; what is doubtful goes to the log.
+        """Check the files before anybody connects; a key that is no secret goes to the log.
 
         Raises
         ------
         InputError
-            A file is missing or not what it should be, the key does not fit the certificate, or a certificate is not
-            valid today; one sentence.
+            A file is missing or not what it should be, the key does not fit the certificate, a certificate is not
+            valid today, or ours is not for servers; one sentence that begins with the setting.
         """
         self.context()
-        own, *_ = validities(self.files.certificate)
-        authority = max(validities(self.files.authority), key=lambda valid: valid.until_s)
-        now_s = time.time()
-        for path, what, valid in (
-            (self.files.certificate, "certificate", own),
-            (self.files.authority, "authority", authority),
-        ):
-            if now_s >= valid.until_s:
-                raise InputError(f"{path}: the {what} expired on {day(valid.until_s)}; replace it (docs/tls.md)")
-            if now_s < valid.from_s:
-                raise InputError(f"{path}: the {what} is valid only from {day(valid.from_s)} on; is the clock right?")
-            if valid.until_s - now_s < _EXPIRES_SOON_S:
-                log.warning("%s: the %s expires on %s; replace it before (docs/tls.md)", path, what, day(valid.until_s))
         if self.files.key.stat().st_mode & 0o007:
             log.warning("%s: every user can read the key; run 'chmod o= %s'", self.files.key, self.files.key)
+
+    def describe(self) -> str:
+        """How switches connect, for the log.
+
+        Raises
+        ------
+        InputError
+            The certificate cannot be read.
+        """
+        own = self._own()
+        name = f"CN={own.common_name}" if own.common_name else self.files.certificate
+        return f"by TLS, certificate {name} until {day(own.until_s)}"
+
+    def expiries(self) -> dict[str, float]:
+        """When our ``certificate`` and the ``authority`` expire, in seconds since 1970; without what cannot be read."""
+        found = {}
+        for which, read in (("certificate", self._own), ("authority", self._authority)):
+            with contextlib.suppress(InputError):
+                found[which] = read().until_s
+        return found
 
     def context(self) -> ssl.SSLContext:
         """TLS 1.2 or later, and nobody without a certificate from the authority.
@@ -76,17 +84,38 @@ class TlsIdentity:
         Raises
         ------
         InputError
-            A file is missing or not what it should be, or the key does not fit the certificate.
+            As `check` does.
         """
+        context, own = self._context(), self._own()
+        with _named("certificate"):
+            _check_days(self.files.certificate, "our certificate", own)
+            if own.purposes is not None and SERVER_AUTH not in own.purposes:
+                raise InputError(
+                    f"{self.files.certificate} has no serverAuth among its extended key usages, so no switch accepts "
+                    "it; make it anew (docs/tls.md)"
+                )
+        with _named("authority"):
+            _check_days(self.files.authority, "the authority's certificate", self._authority())
+        return context
+
+    def _own(self) -> Certificate:
+        with _named("certificate"):
+            return read_certificates(self.files.certificate)[0]
+
+    def _authority(self) -> Certificate:
+        """Of several, the one that is valid for longest."""
+        with _named("authority"):
+            return max(read_certificates(self.files.authority), key=lambda each: each.until_s)
+
+    def _context(self) -> ssl.SSLContext:
         files = self.files
-        for path, what in ((files.certificate, "certificate"), (files.key, "private key")):
-            if f"{what.upper()}-----" not in read_text(path):
-                raise InputError(f"{path} holds no {what} in PEM; is it the right file?")
-        read_text(files.authority)
-
-        def refuse() -> str:
-            raise InputError(f"{files.key}: the key has a passphrase, which nobody is there to type; store it without")
-
+        for setting, path, what in (
+            ("certificate", files.certificate, "certificate"),
+            ("key", files.key, "private key"),
+        ):
+            with _named(setting):
+                if f"{what.upper()}-----" not in read_text(path):
+                    raise InputError(f"{path} holds no {what} in PEM; is it the right file?")
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION | ssl.OP_NO_TICKET
@@ -94,21 +123,49 @@ class TlsIdentity:
         context.verify_mode = ssl.CERT_REQUIRED
         # What is named as the authority is trusted, whether or not somebody else signed it.
         context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+        with _named("key"):
+            self._load_own(context)
+        with _named("authority"):
+            read_text(files.authority)
+            try:
+                context.load_verify_locations(files.authority)
+            except ssl.SSLError:
+                raise InputError(f"{files.authority} holds no certificate in PEM; is it the right file?") from None
+            if not context.cert_store_stats()["x509_ca"]:
+                raise InputError(f"{files.authority} is no authority: its certificate may not sign others (CA:TRUE)")
+        return context
+
+    def _load_own(self, context: ssl.SSLContext) -> None:
+        certificate, key = self.files.certificate, self.files.key
+
+        def refuse() -> str:
+            raise InputError(f"{key}: the key has a passphrase, which nobody is there to type; store it without")
+
         try:
-            context.load_cert_chain(files.certificate, files.key, refuse)
+            context.load_cert_chain(certificate, key, refuse)
         except ssl.SSLError as error:
             if error.reason in _MISFITS:
                 raise InputError(
-                    f"{files.key} does not fit {files.certificate}; give the key that the certificate was made with"
+                    f"{key} does not fit {certificate}; give the key that the certificate was made with"
                 ) from None
-            raise InputError(f"{files.certificate} and {files.key} cannot be used ({_said(error)})") from None
-        try:
-            context.load_verify_locations(files.authority)
-        except ssl.SSLError:
-            raise InputError(f"{files.authority} holds no certificate in PEM; is it the right file?") from None
-        if not context.cert_store_stats()["x509_ca"]:
-            raise InputError(f"{files.authority} is no authority: its certificate may not sign others (CA:TRUE)")
-        return context
+            raise InputError(f"{key} and {certificate} cannot be used ({_said(error)})") from None
+
+
+@contextlib.contextmanager
+def _named(setting: str) -> Iterator[None]:
+    """Begin the errors about a file with the setting that names it."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"openflow_tls.{setting}: {error}") from None
+
+
+def _check_days(path: Path, whose: str, certificate: Certificate) -> None:
+    now_s = time.time()
+    if now_s >= certificate.until_s:
+        raise InputError(f"{path}: {whose} expired on {day(certificate.until_s)}; replace it (docs/tls.md)")
+    if now_s < certificate.from_s:
+        raise InputError(f"{path}: {whose} is valid only from {day(certificate.from_s)} on; is the clock right?")
 
 
 class TlsSocket:
@@ -140,7 +197,8 @@ class TlsSocket:
         Raises
         ------
         Violation
-            ``tls``: what comes is no TLS, or its certificate is not accepted, or ours not by it.
+            ``tls``: what comes is no TLS, or its certificate is not accepted, or ours not by it. ``tls-own``: a file
+            of ours is missing, wrong or expired.
         OSError
             The connection broke.
         """
@@ -153,7 +211,7 @@ class TlsSocket:
         try:
             context = self._identity.context()
         except InputError as error:
-            raise Violation("tls", f"cannot be answered: {error}") from None
+            raise Violation("tls-own", f"cannot be answered, which is our own fault: {error}") from None
         self._tls = context.wrap_bio(self._received, self._unsent, server_side=True)
         while True:
             try:

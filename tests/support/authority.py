@@ -47,13 +47,22 @@ class Authority:
         self.file, self.key = directory / "ca.pem", directory / "ca-key.pem"
         self._request(self.file, self.key, "/CN=Test authority", "-days", "3650")
 
-    def sign(self, name: str, purpose: str = "clientAuth", *, expired: bool = False, kind: str = "EC") -> Certificate:
-        """A new key and its certificate, for switches by default."""
+    def sign(
+        self,
+        name: str,
+        purpose: str | None = "clientAuth",
+        *,
+        expired: bool = False,
+        kind: str = "EC",
+        extensions: str = "basicConstraints=critical,CA:FALSE",
+    ) -> Certificate:
+        """A new key and its certificate, for switches by default; without a purpose, for any."""
         file, key = self.directory / f"{name}.pem", self.directory / f"{name}-key.pem"
         signed_by = ("-CA", self.file, "-CAkey", self.key)
-        extensions = ("-addext", "basicConstraints=critical,CA:FALSE", "-addext", f"extendedKeyUsage={purpose}")
         if not expired:
-            self._request(file, key, f"/CN={name}", *signed_by, *extensions, "-days", "365", kind=kind)
+            wanted = [extensions] if purpose is None else [extensions, f"extendedKeyUsage={purpose}"]
+            added = [word for extension in wanted for word in ("-addext", extension)]
+            self._request(file, key, f"/CN={name}", *signed_by, *added, "-days", "365", kind=kind)
             return Certificate(file, key, self.file)
         # Only 'openssl ca' signs with dates of the past, and it wants a database for that.
         request, section = self.directory / f"{name}.csr", self.directory / f"database-{next(_NUMBERS)}"
@@ -64,7 +73,7 @@ class Authority:
         (section / "ca.cnf").write_text(
             f"[ca]\ndefault_ca=here\n[here]\ndatabase={section}/index.txt\nnew_certs_dir={section}\n"
             f"serial={section}/serial\ndefault_md=sha256\npolicy=any\nunique_subject=no\n"
-            "[any]\ncommonName=supplied\n[extensions]\nbasicConstraints=critical,CA:FALSE\n"
+            f"[any]\ncommonName=supplied\n[extensions]\n{extensions}\n"
         )
         openssl(
             "ca", "-batch", "-config", section / "ca.cnf", "-extensions", "extensions", "-cert", self.file,

@@ -264,7 +264,7 @@ def kinds_in(tree: ast.AST) -> Iterator[str]:
             continue
         name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
         first, second, third, *_ = strings(call)
-        if name in ("note", "_refused", "_observer") and first:
+        if name in ("note", "_note", "_refused", "_observer") and first:
             yield first
         elif name == "Change" and second and third != "":
             yield second

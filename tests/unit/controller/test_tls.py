@@ -21,6 +21,7 @@ from authority import Authority, Certificate, needs_openssl, openssl
 from tls_switch import TlsSwitch, client_context, knock, message
 
 from controller import framework
+from controller.backoff import FREE_OFFENCES
 from controller.config import TlsConfig
 from controller.framing import Phase, Violation, check_header, read_header
 from controller.tls import TlsIdentity, TlsSocket
@@ -463,12 +464,14 @@ def test_replaced_files_count_from_the_next_connection_on(
     daemon: TlsDaemon, connect: Callable[..., TlsSwitch], good: TlsSwitch, files: TlsConfig, own: Certificate,
     other_authority: Authority,
 ) -> None:  # fmt: skip
+    before = daemon.counts()
     theirs, ours = other_authority.sign("s-new"), other_authority.sign("heddle-new", "serverAuth")
     try:
         shutil.copy(ours.file, files.certificate)
         half = connect()
         assert half.is_closed_by_controller()
-        assert "does not fit" in daemon.refusal("channel-tls", half.plain)
+        assert "does not fit" in daemon.refusal("channel-tls-own", half.plain)
+        assert daemon.counts().get("tls", 0) == before.get("tls", 0)
 
         shutil.copy(ours.key, files.key)
         shutil.copy(ours.authority, files.authority)
@@ -479,6 +482,31 @@ def test_replaced_files_count_from_the_next_connection_on(
         shutil.copy(own.file, files.certificate)
         shutil.copy(own.key, files.key)
         shutil.copy(own.authority, files.authority)
+
+
+def test_that_our_own_certificate_has_expired_is_said_as_ours_and_costs_the_switch_no_wait(
+    daemon: TlsDaemon, connect: Callable[..., TlsSwitch], good: TlsSwitch, files: TlsConfig, own: Certificate,
+    authority: Authority,
+) -> None:  # fmt: skip
+    expired = authority.sign("ours-expired", expired=True)
+    try:
+        shutil.copy(expired.file, files.certificate)
+        shutil.copy(expired.key, files.key)
+        with contextlib.ExitStack() as stack:
+            for _ in range(FREE_OFFENCES + 1):
+                peer = stack.enter_context(
+                    socket.create_connection(("127.0.0.1", daemon.port), DEADLINE_S, source_address=("127.3.0.1", 0))
+                )
+                peer.sendall(b"\x16")
+                assert peer.recv(1) == b""
+                sentence = daemon.refusal("channel-tls-own", peer)
+                assert "our certificate expired on 2002-01-01 00:00 UTC; replace it" in sentence
+                assert "has to wait" not in sentence
+    finally:
+        shutil.copy(own.file, files.certificate)
+        shutil.copy(own.key, files.key)
+    assert daemon.counts().get("backed-off", 0) == 0
+    assert good.is_alive()
 
 
 def test_good_files_are_accepted_in_silence(files: TlsConfig, caplog: pytest.LogCaptureFixture) -> None:
@@ -497,19 +525,6 @@ def test_a_key_that_everybody_can_read_is_warned_of(files: TlsConfig, caplog: py
     assert "every user can read the key" in caplog.text
 
 
-def test_a_certificate_that_expires_soon_is_warned_of_with_the_date(
-    own: Certificate, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    key, file = tmp_path / "key.pem", tmp_path / "cert.pem"
-    openssl("req", "-x509", "-newkey", "rsa:2048", "-noenc", "-keyout", key, "-out", file, "-subj", "/CN=h",
-            "-days", "3")  # fmt: skip
-    shown = openssl("x509", "-noout", "-enddate", "-dateopt", "iso_8601", "-in", file).strip().partition("=")[2]
-
-    TlsIdentity(TlsConfig(certificate=file, key=key, authority=own.authority)).check()
-
-    assert f"{file}: the certificate expires on {shown[:16]} UTC" in caplog.text
-
-
 def test_what_is_wrong_with_a_file_is_one_sentence_with_its_name(
     authority: Authority, own: Certificate, certificate: Certificate, tmp_path: Path
 ) -> None:
@@ -520,27 +535,52 @@ def test_what_is_wrong_with_a_file_is_one_sentence_with_its_name(
     empty.write_text("# nothing\n")
     damaged.write_text("-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n")
     usual = {"certificate": own.file, "key": own.key, "authority": own.authority}
+    both = {"certificate": certificate.file, "key": certificate.key}
+    none, missing = tmp_path / "none.pem", "cannot be read: No such file or directory"
     cases: list[tuple[dict[str, Path], str]] = [
-        ({"certificate": tmp_path / "none.pem"}, f"{tmp_path}/none.pem cannot be read: No such file or directory"),
-        ({"key": tmp_path / "none.pem"}, f"{tmp_path}/none.pem cannot be read: No such file or directory"),
-        ({"authority": tmp_path / "none.pem"}, f"{tmp_path}/none.pem cannot be read: No such file or directory"),
-        ({"certificate": empty}, f"{empty} holds no certificate in PEM"),
-        ({"certificate": own.key}, f"{own.key} holds no certificate in PEM"),
-        ({"key": own.file}, f"{own.file} holds no private key in PEM"),
-        ({"authority": empty}, f"{empty} holds no certificate in PEM"),
-        ({"authority": own.key}, f"{own.key} holds no certificate in PEM"),
-        ({"authority": certificate.file}, f"{certificate.file} is no authority"),
-        ({"certificate": damaged}, f"{damaged} and {own.key} cannot be used"),
-        ({"key": certificate.key}, f"{certificate.key} does not fit {own.file}"),
-        ({"key": of_rsa.key}, f"{of_rsa.key} does not fit {own.file}"),
-        ({"key": locked}, f"{locked}: the key has a passphrase"),
-        ({"certificate": expired.file, "key": expired.key}, f"{expired.file}: the certificate expired on 2002-01-01"),
-    ]
+        ({"certificate": none}, f"certificate: {none} {missing}"),
+        ({"key": none}, f"key: {none} {missing}"),
+        ({"authority": none}, f"authority: {none} {missing}"),
+        ({"certificate": empty}, f"certificate: {empty} holds no certificate in PEM"),
+        ({"certificate": own.key}, f"certificate: {own.key} holds no certificate in PEM"),
+        ({"key": own.file}, f"key: {own.file} holds no private key in PEM"),
+        ({"authority": empty}, f"authority: {empty} holds no certificate in PEM"),
+        ({"authority": own.key}, f"authority: {own.key} holds no certificate in PEM"),
+        ({"authority": certificate.file}, f"authority: {certificate.file} is no authority"),
+        ({"certificate": damaged}, f"key: {own.key} and {damaged} cannot be used"),
+        ({"key": certificate.key}, f"key: {certificate.key} does not fit {own.file}"),
+        ({"key": of_rsa.key}, f"key: {of_rsa.key} does not fit {own.file}"),
+        ({"key": locked}, f"key: {locked}: the key has a passphrase"),
+        ({"certificate": expired.file, "key": expired.key},
+         f"certificate: {expired.file}: our certificate expired on 2002-01-01"),
+        ({"authority": _expired_authority(tmp_path)}, "the authority's certificate expired on 2002-01-01"),
+        (both, f"certificate: {certificate.file} has no serverAuth among its extended key usages"),
+    ]  # fmt: skip
     for changed, said in cases:
         with pytest.raises(InputError) as refused:
             TlsIdentity(TlsConfig(**{**usual, **changed})).check()
+        assert str(refused.value).startswith("openflow_tls.")
         assert said in str(refused.value)
         assert "\n" not in str(refused.value)
+
+
+def _expired_authority(folder: Path) -> Path:
+    return Authority(folder / "past").sign("past", expired=True, extensions="basicConstraints=critical,CA:TRUE").file
+
+
+@pytest.mark.parametrize("purposes", ["serverAuth", "clientAuth,serverAuth", None])
+def test_a_certificate_for_servers_or_for_anything_is_accepted(
+    authority: Authority, own: Certificate, tmp_path: Path, purposes: str | None
+) -> None:
+    given = authority.sign(f"ours-{purposes}", purposes)
+
+    TlsIdentity(TlsConfig(certificate=given.file, key=given.key, authority=own.authority)).check()
+
+
+def test_the_log_says_how_switches_connect(files: TlsConfig, own: Certificate) -> None:
+    shown = openssl("x509", "-noout", "-enddate", "-dateopt", "iso_8601", "-in", own.file).strip().partition("=")[2]
+
+    assert TlsIdentity(files).describe() == f"by TLS, certificate CN=heddle until {shown[:16]} UTC"
 
 
 def test_nothing_older_or_weaker_is_ever_agreed_on(files: TlsConfig) -> None:
@@ -566,5 +606,7 @@ def test_a_daemon_whose_key_does_not_fit_says_so_and_does_not_start(
     )  # fmt: skip
 
     assert done.returncode == 2
-    assert done.stderr.splitlines()[-1].startswith(f"heddle: {certificate.key} does not fit {own.file};")
+    assert done.stderr.splitlines()[-1].startswith(
+        f"heddle: openflow_tls.key: {certificate.key} does not fit {own.file};"
+    )
     assert "Traceback" not in done.stderr
