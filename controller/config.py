@@ -31,6 +31,8 @@ SYSTEM_STATE_DIR = Path("/var/lib/heddle")
 _PATHS = ("state_dir", "fabric", "openflow_tls.certificate", "openflow_tls.key", "openflow_tls.authority")
 _DPID = re.compile("[0-9a-fA-F]{16}")
 _FINGERPRINT = re.compile("[0-9a-f]{64}")
+_NAMED_FINGERPRINT = re.compile(r"\s*sha-?256 fingerprint\s*=\s*", re.IGNORECASE)
+"""How the line begins that openssl prints a fingerprint in."""
 
 
 def default_state_dir() -> Path:
@@ -63,7 +65,9 @@ _ListenAddress = Annotated[
 def _dpid(value: object) -> int:
     # Without quotes, YAML reads 0000000000000010 as the octal number 8.
     if not isinstance(value, str) or not _DPID.fullmatch(value) or int(value, 16) == 0:
-        raise ValueError(f"{value!r} is no dpid; write it as 16 hexadecimal digits in quotes, not all 0")
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        why = " (YAML read it as a number)" if number else ""
+        raise ValueError(f"{value!r} is no dpid{why}; write it as 16 hexadecimal digits in quotes, not all 0")
     return int(value, 16)
 
 
@@ -72,6 +76,8 @@ def _allowed(value: object) -> Literal["declared"] | frozenset[int] | None:
         return value
     if not isinstance(value, list | tuple):
         raise ValueError("write 'declared', or a list of dpids, as in ['0000000000000001']")
+    if not value:
+        raise ValueError("an empty list lets no switch connect; list the dpids of yours, or leave it out to let all")
     return frozenset(map(_dpid, value))
 
 
@@ -87,7 +93,7 @@ def _certificates(value: object) -> dict[int, frozenset[str]]:
 
 def _fingerprints(dpid: str, given: object) -> frozenset[str]:
     texts = given if isinstance(given, list | tuple) else [given]
-    found = frozenset(text.replace(":", "").lower() if isinstance(text, str) else "" for text in texts)
+    found = frozenset(_digits(text) if isinstance(text, str) else "" for text in texts)
     if not found or not all(map(_FINGERPRINT.fullmatch, found)):
         raise ValueError(
             f"{given!r} of {dpid} is no fingerprint; write the 64 hexadecimal digits in quotes that "
@@ -96,18 +102,25 @@ def _fingerprints(dpid: str, given: object) -> frozenset[str]:
     return found
 
 
+def _digits(fingerprint: str) -> str:
+    return _NAMED_FINGERPRINT.sub("", fingerprint, count=1).strip().replace(":", "").lower()
+
+
 def _certificates_as_written(pins: Mapping[int, frozenset[str]]) -> dict[str, list[str]]:
     return {f"{dpid:016x}": sorted(fingerprints) for dpid, fingerprints in sorted(pins.items())}
 
 
 _DPID_SCHEMA = {"type": "string", "pattern": f"^{_DPID.pattern}$"}
-_FINGERPRINT_SCHEMA = {"type": "string", "pattern": "^([0-9a-fA-F]{2}:?){31}[0-9a-fA-F]{2}$"}
+_FINGERPRINT_SCHEMA = {
+    "type": "string",
+    "pattern": "^([sS][hH][aA]-?256 [fF]ingerprint=)?([0-9a-fA-F]{2}:?){31}[0-9a-fA-F]{2}$",
+}
 _Allowed = Annotated[
     Literal["declared"] | frozenset[int] | None,
     PlainValidator(_allowed),
     PlainSerializer(_allowed_as_written),
     WithJsonSchema(
-        {"anyOf": [{"const": "declared"}, {"type": "array", "items": _DPID_SCHEMA}, {"type": "null"}]},
+        {"anyOf": [{"const": "declared"}, {"type": "array", "items": _DPID_SCHEMA, "minItems": 1}, {"type": "null"}]},
     ),
 ]
 _Certificates = Annotated[

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -44,7 +45,8 @@ class SwitchTrust:
             raise Violation("untrusted", f"has dpid {dpid:016x}, which 'switches.allowed' does not let connect")
         pins = self.pins.get(dpid)
         if pins is not None and fingerprint not in pins:
-            expected, seen = " or ".join(sorted(pins)), fingerprint or "none"
+            expected = " or ".join(map(_as_openssl, sorted(pins)))
+            seen = _as_openssl(fingerprint) if fingerprint is not None else "none"
             raise Violation(
                 "untrusted",
                 f"has dpid {dpid:016x}, for which 'switches.certificates' expects the certificate with fingerprint "
@@ -63,10 +65,20 @@ def trusted_switches(config: SwitchesConfig, declared: Fabric | None) -> SwitchT
     Raises
     ------
     InputError
-        ``allowed: declared``, and a switch of the fabric has no dpid.
+        ``allowed: declared``, and a switch of the fabric has no dpid; or a certificate is named for a dpid that may not
+        connect.
     """
-    if config.allowed != "declared":
-        return SwitchTrust(config.allowed, config.certificates)
+    allowed = _declared_dpids(declared) if config.allowed == "declared" else config.allowed
+    if allowed is not None:
+        for dpid in sorted(config.certificates.keys() - allowed):
+            raise InputError(
+                f"switches.certificates names dpid {dpid:016x}, which 'switches.allowed' does not let connect; "
+                "allow it, or take its certificate out"
+            )
+    return SwitchTrust(allowed, config.certificates)
+
+
+def _declared_dpids(declared: Fabric | None) -> frozenset[int]:
     dpids = set()
     for switch in declared.switches if declared is not None else ():
         if switch.dpid is None:
@@ -74,4 +86,9 @@ def trusted_switches(config: SwitchesConfig, declared: Fabric | None) -> SwitchT
                 f"switches.allowed is 'declared', but switch {switch.id!r} of the fabric file has no dpid; give it one"
             )
         dpids.add(switch.dpid)
-    return SwitchTrust(frozenset(dpids), config.certificates)
+    return frozenset(dpids)
+
+
+def _as_openssl(fingerprint: str) -> str:
+    """As openssl prints it, so that people can compare the two."""
+    return ":".join(re.findall("..", fingerprint.upper()))

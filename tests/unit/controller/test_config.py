@@ -120,11 +120,12 @@ def test_an_unknown_key_inside_a_section_is_named_with_its_section(written):
         ("switches: {allowed: all}\n", "line 1: switches.allowed: write 'declared', or a list of dpids"),
         (
             "switches: {allowed: [0000000000000010]}\n",
-            "switches.allowed: 8 is no dpid; write it as 16 hexadecimal digits",
+            "switches.allowed: 8 is no dpid (YAML read it as a number); write it as 16 hexadecimal digits in quotes",
         ),
-        ("switches: {allowed: ['1']}\n", "switches.allowed: '1' is no dpid"),
+        ("switches: {allowed: []}\n", "line 1: switches.allowed: an empty list lets no switch connect"),
+        ("switches: {allowed: ['1']}\n", "switches.allowed: '1' is no dpid; write"),
         ("switches: {allowed: ['0000000000000000']}\n", "'0000000000000000' is no dpid"),
-        ("switches: {certificates: {1: ab}}\n", "line 1: switches.certificates: 1 is no dpid"),
+        ("switches: {certificates: {1: ab}}\n", "line 1: switches.certificates: 1 is no dpid (YAML read it as a"),
         ("switches: {certificates: {'0000000000000001': ab}}\n", "'ab' of 0000000000000001 is no fingerprint"),
         ("switches: {certificates: {'0000000000000001': []}}\n", "[] of 0000000000000001 is no fingerprint"),
         ("switches: {certificates: ['0000000000000001']}\n", "write a fingerprint for each dpid"),
@@ -188,6 +189,21 @@ def test_a_dpid_may_come_with_the_old_certificate_and_the_new_one(written):
     config = load_config(written(TLS + f"switches: {{certificates: {{'00000000000000AB': [{DIGITS}, '{other}']}}}}\n"))
 
     assert config.switches.certificates == {0xAB: {DIGITS, other}}
+
+
+@pytest.mark.parametrize(
+    "line", [f"sha256 Fingerprint={COLONS}", f"SHA256 Fingerprint={COLONS}", f" {COLONS} ", DIGITS]
+)
+def test_a_fingerprint_may_be_the_line_that_openssl_prints(written, line):
+    path = written(TLS + f"switches: {{certificates: {{'0000000000000001': '{line}'}}}}\n")
+
+    assert load_config(path).switches.certificates == {1: {DIGITS}}
+
+
+def test_a_fingerprint_of_another_hash_is_refused(written):
+    line = "sha1 Fingerprint=" + COLONS[: 20 * 3 - 1]
+
+    assert "is no fingerprint" in refusal(written(f"switches: {{certificates: {{'0000000000000001': '{line}'}}}}\n"))
 
 
 def test_a_configuration_cannot_be_changed():

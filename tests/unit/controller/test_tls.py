@@ -302,8 +302,8 @@ def test_a_pinned_dpid_comes_with_its_certificate_only(
     assert thief.is_closed_by_controller()
     sentence = daemon.refusal("channel-untrusted", thief.plain)
     assert f"has dpid {PINNED:016x}" in sentence
-    assert certificate.digits in sentence
-    assert other.digits in sentence
+    assert certificate.fingerprint in sentence
+    assert other.fingerprint in sentence
 
     connect(dpid=PINNED)
     daemon.expect("up", dpid=PINNED)

@@ -49,7 +49,8 @@ def test_a_pinned_dpid_comes_with_one_of_its_certificates_and_others_with_any() 
     violation = refusal(trust, 1, THEIRS)
 
     assert violation.kind == "untrusted"
-    assert f"expects the certificate with fingerprint {OURS} or {'ef' * 32}, and came with {THEIRS}" in str(violation)
+    ours, other, theirs = (":".join([byte] * 32) for byte in ("AB", "EF", "CD"))
+    assert f"expects the certificate with fingerprint {ours} or {other}, and came with {theirs}" in str(violation)
 
 
 def test_a_pinned_dpid_without_a_certificate_is_refused() -> None:
@@ -60,6 +61,16 @@ def test_a_certificate_does_not_let_a_dpid_in_that_is_not_listed() -> None:
     trust = SwitchTrust(frozenset({2}), {1: frozenset({OURS})})
 
     refusal(trust, 1, OURS)
+
+
+def test_a_certificate_for_a_dpid_that_may_not_connect_is_refused_at_the_start() -> None:
+    fabric = Fabric((Node("s1", NodeKind.SWITCH, dpid=7),), ())
+    pins = {"0000000000000001": OURS}
+
+    for allowed in (["0000000000000002"], "declared"):
+        with pytest.raises(InputError, match=r"switches\.certificates names dpid 0000000000000001, which"):
+            trusted_switches(SwitchesConfig(allowed=allowed, certificates=pins), fabric)
+    assert trusted_switches(SwitchesConfig(certificates=pins), fabric).pins == {1: {OURS}}
 
 
 def test_declared_means_the_switches_of_the_fabric_file() -> None:
