@@ -5,6 +5,8 @@ import itertools
 import json
 import os
 import queue
+import re
+import shlex
 import shutil
 import socket
 import ssl
@@ -31,6 +33,7 @@ pytestmark = needs_openssl
 
 CHILD = Path(__file__).with_name("tls_child.py")
 ROOT = Path(__file__).parents[3]
+PAGE = (ROOT / "docs" / "tls.md").read_text()
 DEADLINE_S = 30.0
 DPIDS = itertools.count(0x100)
 PINNED = 0x42
@@ -581,6 +584,33 @@ def test_the_log_says_how_switches_connect(files: TlsConfig, own: Certificate) -
     shown = openssl("x509", "-noout", "-enddate", "-dateopt", "iso_8601", "-in", own.file).strip().partition("=")[2]
 
     assert TlsIdentity(files).describe() == f"by TLS, certificate CN=heddle until {shown[:16]} UTC"
+
+
+def test_the_certificates_of_the_page_are_what_it_checks_them_to_be_and_fit_heddle(tmp_path: Path) -> None:
+    shown = "".join(re.findall(r"^```sh\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)).replace("\\\n", " ").splitlines()
+    makes, checks = ([line for line in shown if line.startswith(f"openssl {verb} ")] for verb in ("req", "verify"))
+    assert len(makes) == 3
+    assert len(checks) == 2
+
+    said = [
+        subprocess.run(shlex.split(line), cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+        for line in (*makes, *checks)
+    ]
+
+    assert said[-2:] == ["heddle-cert.pem: OK\n", "s1-cert.pem: OK\n"]
+    names = {"certificate": "heddle-cert.pem", "key": "heddle-key.pem", "authority": "fabric-ca.pem"}
+    TlsIdentity(TlsConfig(**{name: tmp_path / file for name, file in names.items()})).check()
+
+
+def test_the_messages_that_the_page_explains_are_those_that_there_are() -> None:
+    code = "".join((ROOT / "controller" / f"{name}.py").read_text() for name in ("tls", "trust", "framing"))
+    joined = re.sub(r'"\s*\n\s*f?"', "", code)
+    table = PAGE.partition("| message | cause | cure |")[2].partition("\n\n")[0]
+    messages = re.findall(r"^\| `([^`]+)`", table, re.MULTILINE)
+
+    assert len(messages) == 10
+    for each in messages:
+        assert each in joined
 
 
 def test_nothing_older_or_weaker_is_ever_agreed_on(files: TlsConfig) -> None:
