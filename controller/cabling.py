@@ -140,7 +140,7 @@ class Cabling:
         return now_s - max(state.edge_since_s, self._switches[port.dpid].connected_s) > SETTLED_S
 
     def _came_up_alone(self, port: PortId) -> bool:
-        """Whether a port came up while its switch was connected: a cable would have brought up its other end as well."""
+        """Whether a port came up while its switch was connected: a cable would have brought up its other end too."""
         return self._ports[port].since_s - self._switches[port.dpid].connected_s > TOGETHER_S
 
 

@@ -204,7 +204,7 @@ def test_a_pinned_switch_comes_with_its_own_certificate_only(
 
     wait_until(lambda: stage.connected() == [FIRST], "the switch with its own certificate is up")
     wait_until(lambda: f"has dpid {SECOND}" in stage.said(), "the other one is refused")
-    assert f"fingerprint {other.digits}, and came with {first.digits}" in stage.said()
+    assert f"fingerprint {other.fingerprint}, and came with {first.fingerprint}" in stage.said()
     assert stage.connected() == [FIRST]
 
 
