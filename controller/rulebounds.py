@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from controller.framing import Violation
-from dataplane.rules import FlowRule, Group, Meter, SwitchRules
+from dataplane.rules import AnyMeter, FlowRule, Group, SwitchRules
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class RulesRead:
         self._parts = 0
         self._flows: set[FlowRule] = set()
         self._groups: set[Group] = set()
-        self._meters: set[Meter] = set()
+        self._meters: set[AnyMeter] = set()
         self.foreign = 0
 
     @property
@@ -74,7 +74,7 @@ class RulesRead:
             self._hold("groups", len(self._groups), self._bounds.groups, parts)
         self._rest()
 
-    def meter(self, meter: Meter | None) -> None:
+    def meter(self, meter: AnyMeter | None) -> None:
         """Take a meter; None is somebody else's."""
         if meter is not None:
             self._meters.add(meter)

@@ -15,8 +15,16 @@ from controller.framework import Protocol13
 from controller.framework import ofproto as ofp
 from controller.framework import ofproto_parser as parser
 from controller.rulebounds import RULE_BOUNDS, RuleBounds, RulesRead
-from controller.wire_rules import METER_FLAGS, decode_flow, decode_group, decode_meter, encode_actions, encode_match
-from dataplane.rules import COOKIE_TAG, FlowRule, Group, Meter, SwitchRules
+from controller.wire_rules import (
+    METER_FLAGS,
+    RATE_CAP_FLAGS,
+    decode_flow,
+    decode_group,
+    decode_meter,
+    encode_actions,
+    encode_match,
+)
+from dataplane.rules import COOKIE_TAG, AnyMeter, FlowRule, Group, Meter, RateCap, SwitchRules
 from dataplane.update import AddFlow, AddGroup, AddMeter, ChangeMeter, Operation, RemoveFlow, RemoveGroup, RemoveMeter
 
 _EXACT_COOKIE = 0xFFFF_FFFF_FFFF_FFFF
@@ -194,10 +202,14 @@ def _group_mod(connection: Protocol13, group: Group, command: int) -> Any:
     return parser.OFPGroupMod(connection, command, int(group.type), group.id, buckets)
 
 
-def _meter_mod(connection: Protocol13, meter: Meter, command: int) -> Any:
+def _meter_mod(connection: Protocol13, meter: AnyMeter, command: int) -> Any:
     """Section 7.3.4.4."""
-    bands = [parser.OFPMeterBandDrop(meter.rate_pps, meter.burst_packets)] if command != ofp.OFPMC_DELETE else []
-    return parser.OFPMeterMod(connection, command, METER_FLAGS, meter.id, bands)
+    match meter:
+        case Meter():
+            flags, band = METER_FLAGS, parser.OFPMeterBandDrop(meter.rate_pps, meter.burst_packets)
+        case RateCap():
+            flags, band = RATE_CAP_FLAGS, parser.OFPMeterBandDrop(meter.rate_kbps, meter.burst_kbit)
+    return parser.OFPMeterMod(connection, command, flags, meter.id, [band] if command != ofp.OFPMC_DELETE else [])
 
 
 def read_rules(connection: Connection, bounds: RuleBounds = RULE_BOUNDS) -> tuple[SwitchRules, int]:

@@ -16,6 +16,7 @@ from dataplane.rules import (
     METER_ID_END,
     PORT_CONTROLLER,
     Action,
+    AnyMeter,
     Bucket,
     FlowRule,
     Group,
@@ -25,13 +26,15 @@ from dataplane.rules import (
     Output,
     PopLabel,
     PushLabel,
+    RateCap,
     Role,
+    SetLabel,
     Table,
     ToGroup,
 )
 
 METER_FLAGS: int = ofp.OFPMF_PKTPS | ofp.OFPMF_BURST
-_METER_UNITS: int = METER_FLAGS | ofp.OFPMF_KBPS
+RATE_CAP_FLAGS: int = ofp.OFPMF_KBPS | ofp.OFPMF_BURST
 
 _FIELDS = tuple(field.name for field in fields(Match))
 
@@ -53,8 +56,10 @@ def encode_actions(actions: tuple[Action, ...]) -> list[Any]:
             case PushLabel(label):
                 encoded.append(parser.OFPActionPushMpls(ETH_TYPE_MPLS))
                 encoded.append(parser.OFPActionSetField(mpls_label=label))
-            case PopLabel():
-                encoded.append(parser.OFPActionPopMpls(ETH_TYPE_IPV4))
+            case SetLabel(label):
+                encoded.append(parser.OFPActionSetField(mpls_label=label))
+            case PopLabel(eth_type):
+                encoded.append(parser.OFPActionPopMpls(eth_type))
     return encoded
 
 
@@ -137,10 +142,14 @@ def decode_group(stats: Any) -> Group | None:
     return Group(stats.group_id, kind, buckets)
 
 
-def decode_meter(stats: Any) -> Meter | None:
+def decode_meter(stats: Any) -> AnyMeter | None:
     """A meter entry as ours; None where its id or its content is not."""
-    if not METER_ID_BASE <= stats.meter_id < METER_ID_END or stats.flags & _METER_UNITS != METER_FLAGS:
+    if not METER_ID_BASE <= stats.meter_id < METER_ID_END:
         return None
     if len(stats.bands) != 1 or not isinstance(stats.bands[0], parser.OFPMeterBandDrop):
         return None
-    return Meter(stats.meter_id, stats.bands[0].rate, stats.bands[0].burst_size)
+    units = stats.flags & (METER_FLAGS | RATE_CAP_FLAGS)
+    if units not in (METER_FLAGS, RATE_CAP_FLAGS):
+        return None
+    kind = Meter if units == METER_FLAGS else RateCap
+    return kind(stats.meter_id, stats.bands[0].rate, stats.bands[0].burst_size)

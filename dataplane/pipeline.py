@@ -25,6 +25,7 @@ from dataplane.rules import (
     Output,
     PopLabel,
     PushLabel,
+    SetLabel,
     SwitchRules,
     Table,
     ToGroup,
@@ -253,6 +254,8 @@ class SwitchPipeline:
                     outcomes = [(sent + _output(port, current, in_port), current) for sent, current in outcomes]
                 case PushLabel(label):
                     outcomes = [(sent, replace(now, labels=(label, *now.labels))) for sent, now in outcomes]
+                case SetLabel(label):
+                    outcomes = [(sent, replace(now, labels=(label, *now.labels[1:]))) for sent, now in outcomes]
                 case PopLabel():
                     outcomes = [(sent, replace(now, labels=now.labels[1:])) for sent, now in outcomes]
                 case ToGroup(group_id):

@@ -6,20 +6,24 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from enum import IntEnum
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 COOKIE_TAG = 0x4844
 """Upper 16 bits of every cookie of ours; flows without it are somebody else's."""
 
 GROUP_ID_BASE, GROUP_ID_END = 0x4800_0000, 0x4900_0000
 """Group ids from here to below the end are ours."""
-METER_ID_BASE, METER_ID_END = 0x4800, 0x1_4800
+METER_ID_BASE, METER_ID_END = 0x4800, 0x2_4800
 """Meter ids from here to below the end are ours (base: LLDP of ports not known yet; base + port: one port)."""
+RATE_CAP_ID_BASE = 0x1_4800
+"""Meter ids from here on cap planned pairs."""
 
 ETH_TYPE_IPV4 = 0x0800
 ETH_TYPE_ARP = 0x0806
 ETH_TYPE_MPLS = 0x8847
 ETH_TYPE_LLDP = 0x88CC
+
+IP_PROTO_TCP, IP_PROTO_UDP = 6, 17
 
 PORT_CONTROLLER = 0xFFFF_FFFD
 PORT_IN_PORT = 0xFFFF_FFF8
@@ -41,11 +45,30 @@ class Role(IntEnum):
     CLASSIFY = 2
     TRANSIT = 3
     DEFAULT = 4
+    DETOUR = 5
+
+
+class Masked(NamedTuple):
+    """A value of which only the bits set in the mask count; all others are 0 in the value."""
+
+    value: int
+    mask: int
+
+    def __str__(self) -> str:
+        return f"0x{self.value:04x}/0x{self.mask:04x}"
 
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """Fields that a packet must have; None matches anything. Exact values (masks come with their users)."""
+    """Fields that a packet must have; None matches anything.
+
+    Attributes
+    ----------
+    ipv4_src, ipv4_dst, arp_tpa : str or None
+        An address, or a prefix of 1 to 31 bits as in ``10.1.0.0/16`` with all bits behind it 0.
+    tcp_src, udp_src : int, Masked or None
+        A port, or the ports that agree with a value in the bits of a mask.
+    """
 
     in_port: int | None = None
     eth_src: str | None = None
@@ -57,6 +80,11 @@ class Match:
     arp_sha: str | None = None
     arp_tpa: str | None = None
     mpls_label: int | None = None
+    ip_proto: int | None = None
+    tcp_src: int | Masked | None = None
+    tcp_dst: int | None = None
+    udp_src: int | Masked | None = None
+    udp_dst: int | None = None
 
     def __str__(self) -> str:
         wanted = {field.name: getattr(self, field.name) for field in fields(self)}
@@ -87,11 +115,20 @@ class PushLabel:
 
 
 @dataclass(frozen=True, slots=True)
+class SetLabel:
+    """Give the outermost MPLS header another label."""
+
+    label: int
+
+
+@dataclass(frozen=True, slots=True)
 class PopLabel:
-    """Pop the outermost MPLS header; the packet below is IPv4."""
+    """Pop the only MPLS header; the packet below is IPv4, or of the Ethernet type named."""
+
+    eth_type: int = ETH_TYPE_IPV4
 
 
-Action: TypeAlias = Output | ToGroup | PushLabel | PopLabel
+Action: TypeAlias = Output | ToGroup | PushLabel | SetLabel | PopLabel
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +171,11 @@ class GroupType(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
-    """One choice of a group; a bucket whose watched port is down is not chosen."""
+    """One choice of a group; a bucket whose watched port is down is not chosen.
+
+    A select group chooses by a hash and the weights, a fast-failover group takes the first that lives. ``weight`` is 1
+    in fast-failover groups.
+    """
 
     actions: tuple[Action, ...]
     watch_port: int | None = None
@@ -160,12 +201,24 @@ class Meter:
 
 
 @dataclass(frozen=True, slots=True)
+class RateCap:
+    """A drop meter in kilobits (1,000 bits) per second."""
+
+    id: int
+    rate_kbps: int
+    burst_kbit: int
+
+
+AnyMeter: TypeAlias = Meter | RateCap
+
+
+@dataclass(frozen=True, slots=True)
 class SwitchRules:
     """All that one switch is told."""
 
     flows: frozenset[FlowRule] = frozenset()
     groups: frozenset[Group] = frozenset()
-    meters: frozenset[Meter] = frozenset()
+    meters: frozenset[AnyMeter] = frozenset()
 
 
 RuleSet: TypeAlias = Mapping[str, SwitchRules]

@@ -11,7 +11,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from typing import TypeAlias, TypeVar
 
-from dataplane.rules import Action, FlowRule, Group, Meter, RuleSet, SwitchRules, Table, ToGroup
+from dataplane.rules import Action, AnyMeter, FlowRule, Group, RuleSet, SwitchRules, Table, ToGroup
 from dataplane.spread import free_id
 
 T = TypeVar("T")
@@ -29,14 +29,14 @@ def no_rest() -> None:
 class AddMeter:
     """Add a meter."""
 
-    meter: Meter
+    meter: AnyMeter
 
 
 @dataclass(frozen=True, slots=True)
 class ChangeMeter:
     """Give a meter of the same id new content; flows keep using it."""
 
-    meter: Meter
+    meter: AnyMeter
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ class RemoveGroup:
 class RemoveMeter:
     """Remove a meter that no flow uses any more."""
 
-    meter: Meter
+    meter: AnyMeter
 
 
 Operation: TypeAlias = AddMeter | ChangeMeter | AddGroup | AddFlow | RemoveFlow | RemoveGroup | RemoveMeter
@@ -94,14 +94,14 @@ class Difference:
         New content for keys that the switch has already.
     """
 
-    add_meters: tuple[Meter, ...]
-    changed_meters: tuple[Meter, ...]
+    add_meters: tuple[AnyMeter, ...]
+    changed_meters: tuple[AnyMeter, ...]
     add_groups: tuple[Group, ...]
     add_flows: tuple[FlowRule, ...]
     replaced: tuple[FlowRule, ...]
     remove_flows: tuple[FlowRule, ...]
     remove_groups: tuple[Group, ...]
-    remove_meters: tuple[Meter, ...]
+    remove_meters: tuple[AnyMeter, ...]
 
     def additions(self) -> tuple[Operation, ...]:
         """Meters, groups, then the flows that use them; nothing is replaced or removed."""
