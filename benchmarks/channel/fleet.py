@@ -46,6 +46,8 @@ class FakeSwitch(asyncio.Protocol):
     ----------
     silent : bool
         Set to stop answering: the connection stays open and is read.
+    held : bool
+        Set, in answering, to leave what comes after for later; `go_on` ends it.
     described, up : asyncio.Event
         The controller asked for the ports, which ends the handshake, and for the flows: the switch is connected.
     over : asyncio.Event
@@ -63,7 +65,7 @@ class FakeSwitch(asyncio.Protocol):
     ) -> None:
         self.dpid = dpid
         self.ports = ports
-        self.silent = False
+        self.silent = self.held = False
         self.described, self.up, self.over = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self.writable = asyncio.Event()
         self.writable.set()
@@ -106,10 +108,18 @@ class FakeSwitch(asyncio.Protocol):
         self.over.set()
 
     def data_received(self, data: bytes) -> None:
+        self._buffer += data
+        self._take()
+
+    def go_on(self) -> None:
+        """Take up what was left for later."""
+        self.held = False
+        self._take()
+
+    def _take(self) -> None:
         buffer = self._buffer
-        buffer += data
         start = 0
-        while len(buffer) - start >= of.HEADER.size:
+        while not self.held and len(buffer) - start >= of.HEADER.size:
             _, kind, length, xid = of.HEADER.unpack_from(buffer, start)
             if len(buffer) - start < length:
                 break
@@ -150,7 +160,7 @@ class FakeSwitch(asyncio.Protocol):
             self.described.set()
             body = b"".join(map(of.port_description, self.ports))
         elif part == of.PORT_STATS:
-            body = b"".join(of.port_counters(port, self.packets_out) for port in self.ports)
+            body = b"".join(of.port_counters(port, self.packets_out, self.packets_out) for port in self.ports)
         return of.multipart_reply(part, body, xid)
 
     def _packet_out(self, whole: bytes) -> None:

@@ -39,20 +39,21 @@ def features_reply(dpid: int, xid: int) -> bytes:
     return message(FEATURES_REPLY, struct.pack("!QIBB2xII", dpid, 0, 254, 0, 0x4F, 0), xid)
 
 
-def multipart_reply(kind: int, body: bytes, xid: int) -> bytes:
-    """The last part of an answer (section 7.3.5)."""
-    return message(MULTIPART_REPLY, struct.pack("!HH4x", kind, 0) + body, xid)
+def multipart_reply(kind: int, body: bytes, xid: int, flags: int = 0) -> bytes:
+    """A part of an answer, by its flags the last one (section 7.3.5)."""
+    return message(MULTIPART_REPLY, struct.pack("!HH4x", kind, flags) + body, xid)
 
 
-def port_description(number: int) -> bytes:
-    """A port that is up, at 10 Gbit/s (section 7.2.1)."""
-    mac = bytes((2, 0, 0, 0, number >> 8 & 255, number & 255))
-    return struct.pack("!I4x6s2x16s8I", number, mac, b"p%d" % number, 0, 0, 0, 0, 0, 0, _SPEED_KBPS, 0)
+def port_description(number: int, *, is_up: bool = True) -> bytes:
+    """A port of 10 Gbit/s (section 7.2.1)."""
+    mac, link_down = bytes((2, 0, 0, 0, number >> 8 & 255, number & 255)), 1
+    state = 0 if is_up else link_down
+    return struct.pack("!I4x6s2x16s8I", number, mac, b"p%d" % number, 0, state, 0, 0, 0, 0, _SPEED_KBPS, 0)
 
 
-def port_counters(number: int, packets: int) -> bytes:
-    """Counters of a port (section 7.3.5.6)."""
-    return struct.pack("!I4x12QII", number, packets, packets, 64 * packets, 64 * packets, *[0] * 8, 1, 0)
+def port_counters(number: int, received: int, sent: int) -> bytes:
+    """Counters of a port, given in packets (section 7.3.5.6)."""
+    return struct.pack("!I4x12QII", number, received, sent, 64 * received, 64 * sent, *[0] * 8, 1, 0)
 
 
 def packet_in(port: int, frame: bytes) -> bytes:
@@ -73,10 +74,11 @@ def mac_of(ip: int) -> bytes:
     return b"\x02\xfe" + ip.to_bytes(4)
 
 
-def arp_request(sender_ip: int, target_ip: int) -> bytes:
-    """A host asks for another, or for itself, which makes it known (RFC 826)."""
-    arp = _ARP.pack(1, 0x0800, 6, 4, 1, mac_of(sender_ip), sender_ip.to_bytes(4), bytes(6), target_ip.to_bytes(4))
-    return _BROADCAST + mac_of(sender_ip) + _ARP_TYPE.to_bytes(2) + arp + bytes(18)
+def arp_request(sender_ip: int, target_ip: int, mac: bytes | None = None) -> bytes:
+    """A host asks for another, or for itself, which makes it known (RFC 826); its MAC is `mac_of` it or one given."""
+    sender = mac or mac_of(sender_ip)
+    arp = _ARP.pack(1, 0x0800, 6, 4, 1, sender, sender_ip.to_bytes(4), bytes(6), target_ip.to_bytes(4))
+    return _BROADCAST + sender + _ARP_TYPE.to_bytes(2) + arp + bytes(18)
 
 
 class Arp(NamedTuple):
@@ -96,9 +98,9 @@ def read_arp(frame: bytes) -> Arp | None:
     return Arp(operation == 2, mac, int.from_bytes(ip), int.from_bytes(target_ip))
 
 
-def arp_reply(ip: int, asked: Arp) -> bytes:
-    """A host answers who asked for it."""
-    sender, asker = mac_of(ip), asked.sender_ip.to_bytes(4)
+def arp_reply(ip: int, asked: Arp, mac: bytes | None = None) -> bytes:
+    """A host answers who asked for it; its MAC is `mac_of` it or one given."""
+    sender, asker = mac or mac_of(ip), asked.sender_ip.to_bytes(4)
     arp = _ARP.pack(1, 0x0800, 6, 4, 2, sender, ip.to_bytes(4), asked.sender_mac, asker)
     return asked.sender_mac + sender + _ARP_TYPE.to_bytes(2) + arp + bytes(18)
 
