@@ -88,8 +88,7 @@ class ConnectedSwitch:
         return wire.read_rules(self._connection)
 
     def commit(self, operations: Sequence[Operation]) -> tuple[str, ...]:
-        # Encoded one by one as they are sent, so that a long batch does not keep other switches waiting.
-        result = self._connection.send_batch(wire.encode(self._connection, operation) for operation in operations)
+        result = self._connection.send_batch(operations, wire.encode)
         return tuple(wire.describe_error(refusal.error) for refusal in result.errors)
 
 

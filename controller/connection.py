@@ -9,11 +9,12 @@ from __future__ import annotations
 import contextlib
 import logging
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
-from controller import framework
+from controller import bundles, framework
+from controller.batches import Batches, Message
 from controller.checking import check_message, check_packet_in, hide_nicira_actions
 from controller.framework import CONFIG, DEAD, MAIN, ofp_event, ofproto, ofproto_parser
 from controller.framing import (
@@ -28,19 +29,15 @@ from controller.framing import (
     read_header,
 )
 from controller.liveness import Liveness
-from controller.pending import ANSWERS, BatchResult, NoAnswer, Pending, Refusal, RequestRefused, answer_limits
+from controller.pending import ANSWERS, BatchResult, NoAnswer, Pending, RequestRefused, Waiter, answer_limits
 from controller.sendqueue import CHUNK_BYTES, Budget, SendQueue
 from controller.tls import TlsSocket
 from controller.turns import TURN_S, Account, Turns
 
 log = logging.getLogger(__name__)
 
-_LEAST_WINDOW, _MOST_WINDOW = 16, 1024
-"""Messages of a batch between barriers."""
-_QUICK_S, _SLOW_S = 0.1, 0.5
-"""A barrier answered so soon doubles the next window, and one so late halves it."""
-_MESSAGE_S = 0.02
-"""What a batch is given for each message: hardware that takes 50 rules a second is slow, and no fault."""
+T = TypeVar("T")
+
 _ETH_TYPE_LLDP = b"\x88\xcc"
 
 
@@ -164,6 +161,7 @@ class Connection(framework.Datapath):
                 limits.max_ports,
             )
         )
+        self._batches = Batches(self, self._pending)
         now_s = framework.now_s()
         self._up_by_s = now_s + limits.handshake_timeout_s
         self._liveness = Liveness(limits.echo_after_s, limits.silent_after_s, limits.max_echo_s, now_s)
@@ -305,7 +303,14 @@ class Connection(framework.Datapath):
 
     # ── asking ───────────────────────────────────────────────────────────────────────────────────
 
-    def request(self, message: Any, timeout_s: float = 5.0, each: Callable[[Any], None] | None = None) -> list[Any]:
+    def request(
+        self,
+        message: Any,
+        timeout_s: float = 5.0,
+        each: Callable[[Any], None] | None = None,
+        *,
+        as_bytes: bool = False,
+    ) -> list[Any]:
         """Send a request and wait for the answer; in a green task, not in a handler.
 
         Parameters
@@ -313,11 +318,13 @@ class Connection(framework.Datapath):
         each : callable, optional
             Takes each reply as it comes, so that a long answer is never held whole. It is called where the
             connection's bytes are read, and must not wait, but for `rest`.
+        as_bytes : bool
+            Replies are wanted as the bytes that came, once they were checked, and not as the framework's objects.
 
         Returns
         -------
         list
-            The framework's reply messages: one, or the parts of a multipart reply; empty where `each` took them.
+            The reply messages: one, or the parts of a multipart reply; empty where `each` took them.
 
         Raises
         ------
@@ -328,58 +335,88 @@ class Connection(framework.Datapath):
         """
         xid = self.set_xid(message)
         replies: list[Any] = []
-        waiter = self._pending.add(xid, message, each or replies.append)
-        try:
-            if self.send_msg(message) and not waiter.over.wait(timeout_s):
-                raise NoAnswer(f"{self} did not answer a {type(message).__name__} within {timeout_s:g} s")
-        finally:
-            self._pending.forget(xid)
-        if waiter.error is not None:
-            raise RequestRefused(f"{self} refused a {type(message).__name__}", waiter.error)
-        if self.close_reason is not None:
-            raise NoAnswer(f"{self} is disconnected: {self.close_reason}")
+        waiter = self._pending.add(xid, message, each or replies.append, as_bytes=as_bytes)
+        self._wait_for(xid, waiter, self.send_msg(message), timeout_s, f"a {type(message).__name__}")
         return replies
 
-    def send_batch(self, messages: Iterable[Any], timeout_s: float = 10.0) -> BatchResult:
-        """Send messages in order, then a barrier, and wait for its answer; in a green task, not in a handler.
-
-        A long batch is sent in windows with a barrier behind each, longer ones to quick switches: an echo request waits
-        behind one window at most.
+    def exchange(self, message: bytes, answer: MessageType, begins: bytes, timeout_s: float, what: str) -> None:
+        """Send a request that is written already, its transaction id included, and wait for its one answer.
 
         Parameters
         ----------
+        begins : bytes
+            What the answer must have behind its header.
+        what : str
+            For people: what is asked for.
+
+        Raises
+        ------
+        NoAnswer
+            Not in time, or the connection is closed.
+        RequestRefused
+            The switch answered with an error.
+        """
+        xid = read_header(message).xid
+        waiter = self._pending.expect(xid, answer, begins)
+        self._wait_for(xid, waiter, self.send(message), timeout_s, what)
+
+    def _wait_for(self, xid: int, waiter: Waiter, sent: bool, timeout_s: float, what: str) -> None:
+        try:
+            if sent and not waiter.over.wait(timeout_s):
+                raise NoAnswer(f"{self} did not answer {what} within {timeout_s:g} s")
+        finally:
+            self._pending.forget(xid)
+        if waiter.error is not None:
+            raise RequestRefused(f"{self} refused {what}", waiter.error)
+        if self.close_reason is not None:
+            raise NoAnswer(f"{self} is disconnected: {self.close_reason}")
+
+    def take_xids(self, count: int) -> int:
+        """The first of so many transaction ids in a row that nothing else will bear."""
+        if self.xid + count > ofproto.MAX_XID:
+            self.xid = 0
+        self.xid += count
+        return self.xid - count + 1
+
+    def send_batch(
+        self,
+        items: Sequence[T],
+        encode: Callable[[T], Message],
+        timeout_s: float = 10.0,
+        *,
+        bundled: bool = True,
+    ) -> BatchResult:
+        """Send messages in order and wait until they are carried out; in a green task, not in a handler.
+
+        Where the switch makes bundles (`controller.batches`), those about flows and groups go in bundles. What is
+        refused ends the batch: of its bundle nothing is carried out, and of what comes behind it nothing is sent, while
+        all before it is in force. Elsewhere, and where there is but one message, they go plainly between barriers, and
+        what is refused keeps nothing else from being carried out.
+
+        Parameters
+        ----------
+        items : sequence
+            What is to be sent; encoded one by one as the switch takes them.
         timeout_s : float
             For the batch, and a little more for each message that the switch has confirmed.
+        bundled : bool
+            Whether bundles may be used.
 
         Raises
         ------
         NoAnswer
             Not in time, or the connection is closed; what was carried out is not known.
         """
-        now_s = framework.now_s()
-        deadline_s, turn_ends_s = now_s + timeout_s, now_s + TURN_S
-        refusals: list[Refusal] = []
-        window, xids = _LEAST_WINDOW, list[int]()
-        try:
-            for message in messages:
-                xid = self.set_xid(message)
-                self._pending.watch(xid, message, refusals)
-                xids.append(xid)
-                self.send_msg(message)
-                if framework.now_s() >= turn_ends_s:
-                    framework.sleep(0)
-                    turn_ends_s = framework.now_s() + TURN_S
-                if len(xids) >= window:
-                    began_s = framework.now_s()
-                    self.request(ofproto_parser.OFPBarrierRequest(self), max(0.0, deadline_s - began_s))
-                    self._pending.unwatch(xids)
-                    deadline_s += len(xids) * _MESSAGE_S
-                    xids.clear()
-                    window = _next_window(window, framework.now_s() - began_s)
-            self.request(ofproto_parser.OFPBarrierRequest(self), max(0.0, deadline_s - framework.now_s()))
-        finally:
-            self._pending.unwatch(xids)
-        return BatchResult(tuple(refusals))
+        return self._batches.send(items, encode, timeout_s, bundled=bundled)
+
+    def wait_for_room(self, most_bytes: int, timeout_s: float) -> bool:
+        """Wait until no more than so many bytes wait to be sent; False where that took too long."""
+        return self._queue.wait_for_room(most_bytes, timeout_s)
+
+    def makes_no_bundles(self) -> None:
+        """Said once, when it is found out: the switch takes its messages plainly."""
+        log.info("%s makes no bundles; its rules go plainly, between barriers", self)
+        self._registry.count("unbundled")
 
     # ── receiving ────────────────────────────────────────────────────────────────────────────────
 
@@ -421,8 +458,11 @@ class Connection(framework.Datapath):
             else:
                 self._registry.count("unread")
             return
+        if header.type == MessageType.EXPERIMENTER:
+            wanted = self._phase is Phase.UP and bundles.is_control(message)
         # First, so that what nobody asked for is not walked in any number.
-        awaited = self._phase is Phase.UP and header.type in ANSWERS and self._pending.expects(header, message)
+        answers = wanted and self._phase is Phase.UP and header.type in ANSWERS
+        awaited = answers and self._pending.expects(header, message)
         if header.type == MessageType.MULTIPART_REPLY:
             message = hide_nicira_actions(message)
         elements = check_message(message) if header.type != MessageType.HELLO else 0
@@ -531,8 +571,11 @@ class Connection(framework.Datapath):
             self._registry.count("unasked-reply")
             return
         self._pending.listed(header.xid, elements)
-        parsed = self._parse(header, message)
         more = header.type == MessageType.MULTIPART_REPLY and multipart(message)[1]
+        if self._pending.wants_bytes(header.xid):
+            self._pending.reply(header.xid, message, more)
+            return
+        parsed = self._parse(header, message)
         self._pending.reply(header.xid, parsed, more)
         self._deliver(parsed)
 
@@ -559,10 +602,3 @@ def _is_lost(status: Any) -> bool:
     """Whether a port's status says that it is gone or has no link."""
     down = status.desc.state & ofproto.OFPPS_LINK_DOWN or status.desc.config & ofproto.OFPPC_PORT_DOWN
     return bool(status.reason == ofproto.OFPPR_DELETE or down)
-
-
-def _next_window(window: int, took_s: float) -> int:
-    """How many messages to send next, after so many took so long."""
-    if took_s < _QUICK_S:
-        return min(_MOST_WINDOW, 2 * window)
-    return max(_LEAST_WINDOW, window // 2) if took_s > _SLOW_S else window

@@ -128,6 +128,7 @@ if TYPE_CHECKING:
         state: str | None
         is_active: bool
         ofp_brick: Any
+        xid: int
 
         def __init__(self, socket: Any, address: tuple[Any, ...]) -> None: ...
         def set_state(self, state: str) -> None: ...

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import struct
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 from controller import framework
-from controller.framing import Header, MessageType, Violation, multipart
+from controller.framing import HEADER_BYTES, Header, MessageType, Violation, multipart
 from topologies.errors import HeddleError
 
 _ANSWER_TO = {
@@ -18,8 +20,8 @@ _ANSWER_TO = {
     MessageType.ROLE_REQUEST: MessageType.ROLE_REPLY,
     MessageType.GET_ASYNC_REQUEST: MessageType.GET_ASYNC_REPLY,
 }
-ANSWERS = frozenset(_ANSWER_TO.values())
-"""Types of messages that answer a request."""
+ANSWERS = frozenset(_ANSWER_TO.values()) | {MessageType.EXPERIMENTER}
+"""Types of messages that answer a request; of experimenters' those about bundles alone."""
 
 _FLOW_STATS, _PORT_STATS, _GROUP_DESC, _PORT_DESC = 1, 4, 7, 13
 
@@ -50,15 +52,15 @@ class RequestRefused(HeddleError):
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A message of a batch and the error that the switch answered it with (both the framework's objects)."""
+    """Which message of a batch the switch answered with which error (the framework's object)."""
 
-    message: Any
+    position: int
     error: Any
 
 
 @dataclass(frozen=True, slots=True)
 class BatchResult:
-    """What became of a batch, once the switch has answered its barrier; no errors: all is in force.
+    """What became of a batch, once the switch has confirmed it; no errors: all is in force.
 
     Attributes
     ----------
@@ -92,12 +94,21 @@ def answer_limits(
 
 @dataclass(slots=True)
 class Waiter:
-    """Somebody waits for the answer to one request."""
+    """Somebody waits for the answer to one request.
+
+    Attributes
+    ----------
+    begins : bytes
+        What every part of the answer has behind its header.
+    as_bytes : bool
+        Whether the parts are wanted as they came, not as the framework's objects.
+    """
 
     expected: MessageType
-    multipart_type: int | None
+    begins: bytes
     limit: AnswerLimit
     each: Callable[[Any], None]
+    as_bytes: bool = False
     over: framework.Event = field(default_factory=framework.Event)
     received_bytes: int = 0
     elements: int = 0
@@ -108,8 +119,17 @@ class Waiter:
         self.received_bytes += len(message)
         if self.received_bytes > self.limit.bytes:
             raise Violation("reply", f"answered a request with more than {self.limit.bytes} bytes")
-        if kind == MessageType.MULTIPART_REPLY and multipart(message)[0] != self.multipart_type:
-            raise Violation("reply", f"answered a request of multipart type {self.multipart_type} with another type")
+        if not message.startswith(self.begins, HEADER_BYTES):
+            raise Violation("reply", f"answered a request with a {MessageType(kind).name} of another type")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Watched:
+    """Messages of a batch that the switch may still answer with errors."""
+
+    xids: range
+    position: int
+    refusals: list[Refusal]
 
 
 class Pending:
@@ -126,17 +146,24 @@ class Pending:
         self._waiters: dict[int, Waiter] = {}
         # Given up: an answer that comes too late is honest, and is bounded as it was before.
         self._late: dict[int, Waiter] = {}
-        self._batches: dict[int, tuple[Any, list[Refusal]]] = {}
+        self._batches: list[_Watched] = []
         self._unasked_bytes = 0.0
         self._unasked_s = framework.now_s()
 
-    def add(self, xid: int, message: Any, each: Callable[[Any], None]) -> Waiter:
+    def add(self, xid: int, message: Any, each: Callable[[Any], None], *, as_bytes: bool = False) -> Waiter:
         """Wait for the answer to a request that is about to be sent; each part of it is handed over as it comes."""
         answer = _ANSWER_TO.get(message.cls_msg_type)
         if answer is None:
             raise ValueError(f"{type(message).__name__} is no request with an answer; send it by send_msg")
         kind = message.type if answer is MessageType.MULTIPART_REPLY else None
-        waiter = Waiter(answer, kind, self._limits.get(kind, self._limits[None]), each)
+        begins = struct.pack("!H", kind) if kind is not None else b""
+        waiter = Waiter(answer, begins, self._limits.get(kind, self._limits[None]), each, as_bytes)
+        self._waiters[xid] = waiter
+        return waiter
+
+    def expect(self, xid: int, answer: MessageType, begins: bytes) -> Waiter:
+        """Wait for an answer of one part, of which nobody needs to know more than that it came."""
+        waiter = Waiter(answer, begins, self._limits[None], lambda _: None, as_bytes=True)
         self._waiters[xid] = waiter
         return waiter
 
@@ -148,14 +175,15 @@ class Pending:
             if len(self._late) > _MAX_LATE:
                 del self._late[next(iter(self._late))]
 
-    def watch(self, xid: int, message: Any, refusals: list[Refusal]) -> None:
-        """Collect the errors that answer a message."""
-        self._batches[xid] = (message, refusals)
-
-    def unwatch(self, xids: Sequence[int]) -> None:
-        """Stop collecting."""
-        for xid in xids:
-            self._batches.pop(xid, None)
+    @contextmanager
+    def watch(self, first_xid: int, count: int, position: int, refusals: list[Refusal]) -> Iterator[None]:
+        """Collect the errors that answer messages with consecutive ids, of which the first has a place in its batch."""
+        watched = _Watched(range(first_xid, first_xid + count), position, refusals)
+        self._batches.append(watched)
+        try:
+            yield
+        finally:
+            self._batches.remove(watched)
 
     def expects(self, header: Header, message: bytes) -> bool:
         """Whether somebody waits for this reply, of which no more than the header was read.
@@ -201,6 +229,10 @@ class Pending:
         if waiter.elements > waiter.limit.elements:
             raise Violation("reply", f"answered a request with more than {waiter.limit.elements} elements")
 
+    def wants_bytes(self, xid: int) -> bool:
+        """Whether an expected reply is wanted as it came."""
+        return self._waiters[xid].as_bytes
+
     def reply(self, xid: int, message: Any, more: bool) -> None:
         """A reply that was expected, or a part of it."""
         waiter = self._waiters[xid]
@@ -214,11 +246,11 @@ class Pending:
             self._waiters[xid].error = message
             self._waiters[xid].over.set()
             return True
-        if xid in self._batches:
-            original, refusals = self._batches[xid]
-            if len(refusals) < _MAX_REFUSALS:
-                refusals.append(Refusal(original, message))
-            return True
+        for watched in self._batches:
+            if xid in watched.xids:
+                if len(watched.refusals) < _MAX_REFUSALS:
+                    watched.refusals.append(Refusal(watched.position + xid - watched.xids.start, message))
+                return True
         return False
 
     def fail_all(self) -> None:

@@ -45,6 +45,7 @@ class SendQueue:
         self._messages: deque[bytes] = deque()
         self._bytes = 0
         self._added = framework.Event()
+        self._taken = framework.Event()
         self._closed = False
 
     def __str__(self) -> str:
@@ -73,7 +74,17 @@ class SendQueue:
             size += len(chunk[-1])
         self._bytes -= size
         self._budget.used_bytes -= size
+        self._taken.set()
         return b"".join(chunk)
+
+    def wait_for_room(self, most_bytes: int, timeout_s: float) -> bool:
+        """Wait until no more than so many bytes wait, or it is closed; False where that took too long."""
+        deadline_s = framework.now_s() + timeout_s
+        while self._bytes > most_bytes:
+            self._taken.clear()
+            if not self._taken.wait(max(0.0, deadline_s - framework.now_s())):
+                return False
+        return True
 
     def close(self) -> None:
         """Drop what waits and let everybody go who does."""
@@ -84,3 +95,4 @@ class SendQueue:
         self._messages.clear()
         self._bytes = 0
         self._added.set()
+        self._taken.set()

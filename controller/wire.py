@@ -6,29 +6,39 @@ Section numbers are those of OpenFlow 1.3.5. Every function that waits for a swi
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
+from controller.bundles import ONF
 from controller.channel import Connection
-from controller.framework import Protocol13
 from controller.framework import ofproto as ofp
 from controller.framework import ofproto_parser as parser
 from controller.rulebounds import RULE_BOUNDS, RuleBounds, RulesRead
-from controller.wire_rules import (
-    METER_FLAGS,
-    RATE_CAP_FLAGS,
-    decode_flow,
-    decode_group,
-    decode_meter,
-    encode_actions,
-    encode_match,
-)
-from dataplane.rules import COOKIE_TAG, AnyMeter, FlowRule, Group, Meter, RateCap, SwitchRules
-from dataplane.update import AddFlow, AddGroup, AddMeter, ChangeMeter, Operation, RemoveFlow, RemoveGroup, RemoveMeter
+from controller.wire_decode import flows_in, groups_in, meters_in
+from controller.wire_encode import encode
+from dataplane.rules import SwitchRules
 
-_EXACT_COOKIE = 0xFFFF_FFFF_FFFF_FFFF
+__all__ = [
+    "PacketIn",
+    "Port",
+    "PortChange",
+    "PortCounters",
+    "describe_error",
+    "encode",
+    "is_physical",
+    "packet_out",
+    "read_counters",
+    "read_packet_in",
+    "read_port",
+    "read_port_status",
+    "read_rules",
+]
+
 _TABLES_TIMEOUT_S = 30.0
+
+T = TypeVar("T")
+
 # Header, buffer, port of arrival and bytes of actions; one output action.
 _PACKET_OUT = struct.Struct("!BBHIIIH6xHHIH6x")
 _OUTPUT_BYTES = 16
@@ -140,83 +150,11 @@ def read_counters(connection: Connection, ports: Sequence[int] | None = None) ->
 # ── rules ────────────────────────────────────────────────────────────────────────────────────────
 
 
-def encode(connection: Protocol13, operation: Operation) -> Any:
-    """The message that carries out an operation."""
-    match operation:
-        case AddFlow(flow):
-            return _flow_mod(connection, flow, ofp.OFPFC_ADD)
-        case RemoveFlow(flow):
-            return _flow_mod(connection, flow, ofp.OFPFC_DELETE_STRICT)
-        case AddGroup(group):
-            return _group_mod(connection, group, ofp.OFPGC_ADD)
-        case RemoveGroup(group):
-            return _group_mod(connection, group, ofp.OFPGC_DELETE)
-        case AddMeter(meter):
-            return _meter_mod(connection, meter, ofp.OFPMC_ADD)
-        case ChangeMeter(meter):
-            return _meter_mod(connection, meter, ofp.OFPMC_MODIFY)
-        case RemoveMeter(meter):
-            return _meter_mod(connection, meter, ofp.OFPMC_DELETE)
-
-
-def _flow_mod(connection: Protocol13, flow: FlowRule, command: int) -> Any:
-    """Section 7.3.4.1. A flow is removed by its key and its cookie, so that no other one can be hit."""
-    adding = command == ofp.OFPFC_ADD
-    instructions: list[Any] = []
-    if adding:
-        if flow.meter_id is not None:
-            instructions.append(parser.OFPInstructionMeter(flow.meter_id, ofp.OFPIT_METER))
-        if flow.actions:
-            actions = encode_actions(flow.actions)
-            instructions.append(parser.OFPInstructionActions(ofp.OFPIT_APPLY_ACTIONS, actions))
-        if flow.goto is not None:
-            instructions.append(parser.OFPInstructionGotoTable(int(flow.goto)))
-    return parser.OFPFlowMod(
-        connection,
-        cookie=flow.cookie,
-        cookie_mask=0 if adding else _EXACT_COOKIE,
-        table_id=int(flow.table),
-        command=command,
-        priority=flow.priority,
-        out_port=ofp.OFPP_ANY,
-        out_group=ofp.OFPG_ANY,
-        match=encode_match(flow.match),
-        instructions=instructions,
-    )
-
-
-def _group_mod(connection: Protocol13, group: Group, command: int) -> Any:
-    """Section 7.3.4.2."""
-    buckets = []
-    if command == ofp.OFPGC_ADD:
-        select = int(group.type) == ofp.OFPGT_SELECT
-        buckets = [
-            parser.OFPBucket(
-                bucket.weight if select else 0,
-                bucket.watch_port if bucket.watch_port is not None else ofp.OFPP_ANY,
-                ofp.OFPG_ANY,
-                encode_actions(bucket.actions),
-            )
-            for bucket in group.buckets
-        ]
-    return parser.OFPGroupMod(connection, command, int(group.type), group.id, buckets)
-
-
-def _meter_mod(connection: Protocol13, meter: AnyMeter, command: int) -> Any:
-    """Section 7.3.4.4."""
-    match meter:
-        case Meter():
-            flags, band = METER_FLAGS, parser.OFPMeterBandDrop(meter.rate_pps, meter.burst_packets)
-        case RateCap():
-            flags, band = RATE_CAP_FLAGS, parser.OFPMeterBandDrop(meter.rate_kbps, meter.burst_kbit)
-    return parser.OFPMeterMod(connection, command, flags, meter.id, [band] if command != ofp.OFPMC_DELETE else [])
-
-
 def read_rules(connection: Connection, bounds: RuleBounds = RULE_BOUNDS) -> tuple[SwitchRules, int]:
     """Our rules in a switch's tables, and how many flows there are somebody else's.
 
     Every part of an answer is read and dropped as it comes. A switch that holds more rules of ours than the bounds
-    (65,536 flows, 8,192 groups, 8,192 meters) is disconnected as one that breaks the rules of the channel.
+    (32,768 flows, 8,192 groups, 8,192 meters) is disconnected as one that breaks the rules of the channel.
 
     Raises
     ------
@@ -225,21 +163,16 @@ def read_rules(connection: Connection, bounds: RuleBounds = RULE_BOUNDS) -> tupl
     """
     read = RulesRead(bounds, connection.rest)
 
-    def take_flows(reply: Any) -> None:
-        for stats in reply.body:
-            read.flow(decode_flow(stats) if stats.cookie >> 48 == COOKIE_TAG else None)
+    def ask(request: Any, rules_in: Callable[[bytes], Iterable[T]], take: Callable[[T], None]) -> None:
+        def each(reply: bytes) -> None:
+            for rule in rules_in(reply):
+                take(rule)
 
-    def take_groups(reply: Any) -> None:
-        for stats in reply.body:
-            read.group(decode_group(stats))
+        connection.request(request, _TABLES_TIMEOUT_S, each, as_bytes=True)
 
-    def take_meters(reply: Any) -> None:
-        for stats in reply.body:
-            read.meter(decode_meter(stats))
-
-    connection.request(parser.OFPFlowStatsRequest(connection), _TABLES_TIMEOUT_S, take_flows)
-    connection.request(parser.OFPGroupDescStatsRequest(connection, 0), _TABLES_TIMEOUT_S, take_groups)
-    connection.request(parser.OFPMeterConfigStatsRequest(connection, 0, ofp.OFPM_ALL), _TABLES_TIMEOUT_S, take_meters)
+    ask(parser.OFPFlowStatsRequest(connection), flows_in, read.flow)
+    ask(parser.OFPGroupDescStatsRequest(connection, 0), groups_in, read.group)
+    ask(parser.OFPMeterConfigStatsRequest(connection, 0, ofp.OFPM_ALL), meters_in, read.meter)
     return read.rules, read.foreign
 
 
@@ -247,7 +180,11 @@ def read_rules(connection: Connection, bounds: RuleBounds = RULE_BOUNDS) -> tupl
 
 
 def describe_error(error: Any) -> str:
-    """An error message's type and code by their names in section 7.4.4."""
+    """An error message's type and code by their names in section 7.4.4; those about bundles by theirs."""
+    if error.type == ofp.OFPET_EXPERIMENTER:
+        known = (name for name in dir(ofp) if name.startswith("ONFERR_") and getattr(ofp, name) == error.exp_type)
+        name = next(known, None) if error.experimenter == ONF else None
+        return f"OFPET_EXPERIMENTER {name or f'0x{error.experimenter:08x} type {error.exp_type}'}"
     kind = next((name for name in dir(ofp) if name.startswith("OFPET_") and getattr(ofp, name) == error.type), None)
     if kind is None:
         return f"error type {error.type}, code {error.code}"

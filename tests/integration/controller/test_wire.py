@@ -73,7 +73,7 @@ def rundir(tmp_path_factory: pytest.TempPathFactory, wait_until: Callable[..., N
 
 
 @pytest.fixture(scope="module")
-def said(rundir: Path, framework: str) -> dict[str, Any]:
+def whole(rundir: Path, framework: str) -> dict[str, Any]:
     """What the child saw on the bridge, with either framework."""
     child = subprocess.Popen(
         ["ip", "netns", "exec", (rundir / "namespace").read_text(), sys.executable, str(CHILD)],
@@ -93,6 +93,13 @@ def said(rundir: Path, framework: str) -> dict[str, Any]:
     result: dict[str, Any] = json.loads(output)
     assert "error" not in result, result["error"]
     return result
+
+
+@pytest.fixture(scope="module", params=["bundled", "plain"])
+def said(whole: dict[str, Any], request: pytest.FixtureRequest) -> dict[str, Any]:
+    """The same, of the rules that went in bundles or plainly."""
+    chosen: dict[str, Any] = whole[request.param]
+    return chosen
 
 
 def test_a_real_switch_comes_up_with_its_ports(said: dict[str, Any]) -> None:
@@ -125,8 +132,23 @@ def test_a_flow_that_took_anothers_place_survives_its_removal(said: dict[str, An
     assert said["replaced"]
 
 
-def test_the_switch_names_what_it_refuses_and_carries_out_the_rest(said: dict[str, Any]) -> None:
-    assert [error.split()[-1] for error in said["refusals"]] == ["OFPBAC_BAD_OUT_GROUP", "OFPGMFC_GROUP_EXISTS"]
+def test_a_switch_with_bundles_is_not_taken_for_one_without(whole: dict[str, Any]) -> None:
+    assert whole["unbundled"] == 0
+
+
+def test_of_a_bundle_with_a_refused_message_nothing_is_carried_out(whole: dict[str, Any]) -> None:
+    assert whole["bundled"]["refusals"] == ["2 OFPET_BAD_ACTION OFPBAC_BAD_OUT_GROUP"]
+    assert whole["bundled"]["changed"] == []
+    # Meters go before the bundle, which cannot hold them.
+    assert whole["bundled"]["metered"]
+
+
+def test_sent_plainly_all_but_what_is_refused_is_carried_out(whole: dict[str, Any]) -> None:
+    assert whole["plain"]["refusals"] == [
+        "2 OFPET_BAD_ACTION OFPBAC_BAD_OUT_GROUP", "3 OFPET_GROUP_MOD_FAILED OFPGMFC_GROUP_EXISTS",
+    ]  # fmt: skip
+    assert whole["plain"]["changed"] == ["the default rule of priority 1 for in_port=2"]
+    assert whole["plain"]["metered"]
 
 
 def test_everything_of_ours_can_be_removed(said: dict[str, Any]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 from controller import framework, wire
@@ -15,32 +16,47 @@ from dataplane.rules import (
     ETH_TYPE_LLDP,
     ETH_TYPE_MPLS,
     GROUP_ID_BASE,
+    IP_PROTO_TCP,
+    IP_PROTO_UDP,
     METER_ID_BASE,
+    METER_ID_END,
     PORT_CONTROLLER,
     PORT_IN_PORT,
+    RATE_CAP_ID_BASE,
     Bucket,
     FlowRule,
     Group,
     GroupType,
+    Masked,
     Match,
     Meter,
     Output,
     PopLabel,
     PushLabel,
+    RateCap,
     Role,
+    SetLabel,
     SwitchRules,
     Table,
     ToGroup,
 )
-from dataplane.update import AddFlow, AddGroup, AddMeter, RemoveFlow, apply_operations, difference, stages
+from dataplane.update import AddFlow, AddGroup, AddMeter, Operation, RemoveFlow, apply_operations, difference, stages
 from topologies.errors import HeddleError
 
 G = GROUP_ID_BASE
 TO_CONTROLLER = (Output(PORT_CONTROLLER),)
+OUT = (Output(1),)
 MAC = "02:00:00:00:00:01"
 FRAME = bytes.fromhex("ffffffffffff" + "020000000001" + "88cc") + bytes(range(200))
 RULES = SwitchRules(
-    meters=frozenset({Meter(METER_ID_BASE, 1000, 100), Meter(METER_ID_BASE + 1, 50, 50)}),
+    meters=frozenset(
+        {
+            Meter(METER_ID_BASE, 1000, 100),
+            Meter(METER_ID_BASE + 1, 50, 50),
+            RateCap(RATE_CAP_ID_BASE, 10_000, 500),
+            RateCap(METER_ID_END - 1, 4_000_000, 1),
+        }
+    ),
     groups=frozenset(
         {
             Group(G, GroupType.SELECT, (Bucket((Output(1),), 1, 1), Bucket((Output(2),), 2, 3))),
@@ -50,6 +66,16 @@ RULES = SwitchRules(
                 G + 3,
                 GroupType.FAST_FAILOVER,
                 (Bucket((Output(1),), 1), Bucket((PushLabel(7), Output(2)), 2), Bucket((Output(PORT_IN_PORT),), 2)),
+            ),
+            Group(
+                G + 4,
+                GroupType.FAST_FAILOVER,
+                (Bucket((Output(1),), 1), Bucket((SetLabel(8), Output(PORT_IN_PORT)), 1)),
+            ),
+            Group(
+                G + 5,
+                GroupType.FAST_FAILOVER,
+                (Bucket((Output(1),), 1), Bucket((PopLabel(ETH_TYPE_ARP), Output(2)), 2)),
             ),
         }
     ),
@@ -115,6 +141,58 @@ RULES = SwitchRules(
             FlowRule(Table.DEFAULT, 5, Match(eth_type=ETH_TYPE_ARP, arp_tpa="10.0.0.2"), (Output(2),)),
             FlowRule(Table.DEFAULT, 4, Match(eth_dst=MAC), (Output(1), Output(2))),
             FlowRule(Table.DEFAULT, 0, Match()),
+            *(
+                FlowRule(Table.DEFAULT, 100 + bits, Match(eth_type=ETH_TYPE_IPV4, ipv4_dst=f"128.0.0.0/{bits}"), OUT)
+                for bits in range(1, 32)
+            ),
+            FlowRule(Table.DEFAULT, 124, Match(eth_type=ETH_TYPE_ARP, arp_tpa="10.1.2.0/24"), OUT),
+            FlowRule(Table.DEFAULT, 174, Match(in_port=2, eth_type=ETH_TYPE_IPV4, ipv4_dst="10.1.2.0/24"), OUT),
+            FlowRule(
+                Table.GUARD, 11, Match(in_port=1, eth_type=ETH_TYPE_IPV4, ipv4_src="10.1.0.0/16"), goto=Table.DEFAULT
+            ),
+            FlowRule(
+                Table.TRANSIT,
+                5,
+                Match(eth_type=ETH_TYPE_MPLS, mpls_label=21),
+                (SetLabel(22), Output(1)),
+                role=Role.DETOUR,
+            ),
+            FlowRule(
+                Table.TRANSIT,
+                5,
+                Match(eth_type=ETH_TYPE_MPLS, mpls_label=22),
+                (PopLabel(ETH_TYPE_ARP), Output(1)),
+                role=Role.DETOUR,
+            ),
+            FlowRule(
+                Table.TRANSIT, 5, Match(eth_type=ETH_TYPE_MPLS, mpls_label=23), (ToGroup(G + 4),), role=Role.DETOUR
+            ),
+            FlowRule(
+                Table.CLASSIFY,
+                6,
+                Match(eth_type=ETH_TYPE_IPV4, ipv4_dst="10.0.0.2", ip_proto=IP_PROTO_TCP, tcp_dst=5001),
+                (PushLabel(5), Output(2)),
+                None,
+                RATE_CAP_ID_BASE,
+                Role.CLASSIFY,
+            ),
+            *(
+                FlowRule(
+                    Table.CLASSIFY,
+                    7,
+                    Match(eth_type=ETH_TYPE_IPV4, ip_proto=IP_PROTO_UDP, udp_src=source, udp_dst=4791),
+                    (PushLabel(label), Output(2)),
+                    role=Role.CLASSIFY,
+                )
+                for label, source in enumerate((Masked(0, 0xC000), Masked(0x4000, 0xC000), Masked(1, 1), 0xC000))
+            ),
+            FlowRule(
+                Table.CLASSIFY,
+                8,
+                Match(eth_type=ETH_TYPE_IPV4, ip_proto=IP_PROTO_TCP, tcp_src=Masked(0x8000, 0xFFFE)),
+                OUT,
+                role=Role.CLASSIFY,
+            ),
         }
     ),
 )
@@ -126,6 +204,7 @@ class Child(framework.App):
         self.said: dict[str, Any] = {}
         self.frames: list[bytes] = []
         self.frame_came = framework.Event()
+        self.bundled = True
 
     def start(self) -> None:
         super().start()
@@ -153,13 +232,16 @@ class Child(framework.App):
 
     def work(self, switch: Connection) -> None:
         try:
-            self.exercise(switch)
+            for how, bundled in (("bundled", True), ("plain", False)):
+                self.said[how] = self.exercise(switch, bundled)
+            self.said["unbundled"] = self.channel.counts["unbundled"]
         except HeddleError as error:
             self.said["error"] = str(error)
         framework.stop()
 
-    def exercise(self, switch: Connection) -> None:
-        said = self.said
+    def exercise(self, switch: Connection, bundled: bool) -> dict[str, Any]:
+        said: dict[str, Any] = {}
+        self.bundled = bundled
         said["dpid"] = switch.id
         ports = [wire.read_port(port) for port in switch.port_descriptions.values() if wire.is_physical(port)]
         said["ports"] = {port.number: [port.name, port.is_up] for port in ports}
@@ -175,6 +257,8 @@ class Child(framework.App):
         message = bytearray(wire.packet_out(ofproto.OFPP_TABLE, FRAME))
         # As if it had come in at a port: the channel takes no packet from the controller's own.
         message[12:16] = (1).to_bytes(4)
+        self.frames.clear()
+        self.frame_came.clear()
         switch.send(message)
         said["frame_back"] = self.frame_came.wait(30) and self.frames[0] == FRAME
         said["counters"] = sorted(counter.port for counter in wire.read_counters(switch))
@@ -184,11 +268,15 @@ class Child(framework.App):
         said["replace_refused"] = self.send(switch, [AddFlow(new), RemoveFlow(old)])
         said["replaced"] = wire.read_rules(switch)[0].flows == RULES.flows - {old} | {new}
 
+        before = wire.read_rules(switch)[0]
         stray = FlowRule(Table.DEFAULT, 1, Match(in_port=1), (ToGroup(G + 77),))
-        group = next(iter(RULES.groups))
-        said["refusals"] = self.send(
-            switch, [AddFlow(stray), AddGroup(group), AddMeter(Meter(METER_ID_BASE + 2, 9, 9))]
-        )
+        fresh = FlowRule(Table.DEFAULT, 1, Match(in_port=2), OUT)
+        meter = Meter(METER_ID_BASE + 2, 9, 9)
+        wrong = [AddMeter(meter), AddFlow(fresh), AddFlow(stray), AddGroup(next(iter(RULES.groups)))]
+        said["refusals"] = self.send(switch, wrong)
+        after = wire.read_rules(switch)[0]
+        said["changed"] = [str(rule) for rule in after.flows - before.flows]
+        said["metered"] = meter in after.meters
 
         found, _ = wire.read_rules(switch)
         for stage in stages({"s": found}, {}):
@@ -196,10 +284,11 @@ class Child(framework.App):
             found = apply_operations(found, stage.operations["s"])
         said["left"] = repr(wire.read_rules(switch)[0]) if wire.read_rules(switch)[0] != SwitchRules() else ""
         said["foreign_at_last"] = wire.read_rules(switch)[1]
+        return said
 
-    def send(self, switch: Connection, operations: Any) -> list[str]:
-        result = switch.send_batch(wire.encode(switch, operation) for operation in operations)
-        return [wire.describe_error(refusal.error) for refusal in result.errors]
+    def send(self, switch: Connection, operations: Sequence[Operation]) -> list[str]:
+        result = switch.send_batch(operations, wire.encode, bundled=self.bundled)
+        return [f"{refusal.position} {wire.describe_error(refusal.error)}" for refusal in result.errors]
 
 
 if __name__ == "__main__":

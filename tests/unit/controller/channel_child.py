@@ -8,8 +8,12 @@ import threading
 from typing import Any
 
 from controller import framework
+from controller.batches import Message
 from controller.channel import ChannelLimits, ChannelServer, Connection
 from controller.framework import DEAD, MAIN, ofp_event, ofproto, ofproto_parser
+from controller.wire_encode import encode
+from dataplane.rules import FlowRule, Match, Table
+from dataplane.update import AddFlow
 from topologies.errors import HeddleError
 
 
@@ -66,10 +70,9 @@ class Child(framework.App):
             if kind == "flood":
                 self.flood(switch, command["messages"], command["bytes"])
             elif kind == "batch":
-                result = switch.send_batch(
-                    (self.flow(switch, priority) for priority in range(command["messages"])), command["timeout_s"]
-                )
-                say("batch", dpid=switch.id, refused=[refusal.message.priority for refusal in result.errors])
+                priorities = range(command["messages"])
+                result = switch.send_batch(priorities, self.flow, command["timeout_s"])
+                say("batch", dpid=switch.id, refused=[refusal.position for refusal in result.errors])
             elif kind == "ports":
                 replies = switch.request(ofproto_parser.OFPPortDescStatsRequest(switch, 0), command["timeout_s"])
                 say("ports", dpid=switch.id, ports=[port.port_no for reply in replies for port in reply.body])
@@ -87,8 +90,8 @@ class Child(framework.App):
             )  # fmt: skip
         say("flooded", dpid=switch.id, sent=sent)
 
-    def flow(self, switch: Connection, priority: int) -> Any:
-        return ofproto_parser.OFPFlowMod(switch, priority=priority)
+    def flow(self, priority: int) -> Message:
+        return encode(AddFlow(FlowRule(Table.GUARD, priority, Match())))
 
 
 if __name__ == "__main__":

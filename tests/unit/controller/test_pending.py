@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from controller import framework
+from controller import bundles, framework
 from controller.framework import ofproto_parser
 from controller.framing import Header, MessageType, Violation
-from controller.pending import Pending, Refusal, answer_limits
+from controller.pending import Pending, Refusal, Waiter, answer_limits
 
 PROTOCOL = framework.Protocol13(framework.OFP_VERSION)
 FLOWS, PORT_COUNTERS, GROUPS, METERS = 1, 4, 7, 10
@@ -100,9 +100,61 @@ def test_an_answer_that_comes_too_late_is_not_held_against_the_switch_but_bounde
 
 def test_a_hundred_errors_of_a_batch_are_kept_however_many_come(pending: Pending):
     refusals: list[Refusal] = []
-    pending.watch(7, "a message", refusals)
 
-    assert all(pending.error(7, "an error") for _ in range(1000))
+    with pending.watch(7, 1, 0, refusals):
+        assert all(pending.error(7, "an error") for _ in range(1000))
+
     assert len(refusals) == 100
-    pending.unwatch([7])
     assert not pending.error(7, "an error")
+
+
+def test_an_error_is_known_by_its_transaction_id_for_the_message_it_answers(pending: Pending):
+    refusals: list[Refusal] = []
+
+    with pending.watch(100, 10, 40, refusals), pending.watch(200, 10, 0, []):
+        assert pending.error(100, "the first")
+        assert pending.error(109, "the last")
+        assert not pending.error(99, "of another")
+        assert not pending.error(110, "of another")
+
+    assert refusals == [Refusal(40, "the first"), Refusal(49, "the last")]
+
+
+def control(step: int, xid: int, bundle: int = 3) -> tuple[Header, bytes]:
+    """What a switch says about a bundle."""
+    message = struct.pack("!BBHIIIIHH", 4, MessageType.EXPERIMENTER, 24, xid, bundles.ONF, 2300, bundle, step, 3)
+    return Header(4, MessageType.EXPERIMENTER, 24, xid), message
+
+
+def commit(pending: Pending, xid: int, bundle: int = 3) -> Waiter:
+    return pending.expect(xid, MessageType.EXPERIMENTER, bundles.answer(bundle, bundles.Step.COMMIT))
+
+
+COMMITTED = bundles.Step.COMMIT + 1
+
+
+def test_the_answer_about_a_bundle_is_expected_once(pending: Pending):
+    waiter = commit(pending, 7)
+
+    assert pending.expects(*control(COMMITTED, 7))
+    pending.reply(7, b"", more=False)
+    assert waiter.over.is_set()
+    assert not pending.expects(*control(COMMITTED, 7))
+
+
+@pytest.mark.parametrize(("step", "bundle"), [(COMMITTED, 4), (bundles.Step.CLOSE + 1, 3), (bundles.Step.COMMIT, 3)])
+def test_an_answer_about_another_bundle_or_step_is_a_violation(pending: Pending, step: int, bundle: int):
+    commit(pending, 7)
+
+    with pytest.raises(Violation, match="another type") as broken:
+        pending.expects(*control(step, 7, bundle))
+    assert broken.value.kind == "reply"
+
+
+def test_answers_about_bundles_that_nobody_asked_about_have_a_budget(pending: Pending):
+    commit(pending, 7)
+
+    assert not pending.expects(*control(COMMITTED, 8))
+    with pytest.raises(Violation, match="nobody asked for") as broken:
+        any(pending.expects(*control(COMMITTED, xid)) for xid in range(1000, 20_000))
+    assert broken.value.kind == "reply"
