@@ -1,0 +1,1 @@
+"""What the data plane promises, measured on real switches."""
