@@ -1,7 +1,7 @@
 """Executes rules in memory as a switch would, every choice of a select group included.
 
 Packets, matching and actions follow OpenFlow 1.3.5, section 5, as far as our rules go. A table is looked up as in
-Open vSwitch: rules with the same priority and fields share one hash table (tuple space search; Srinivasan, Suri
+Open vSwitch: rules with the same priority, fields and masks share one hash table (tuple space search; Srinivasan, Suri
 and Varghese, "Packet classification using tuple space search", SIGCOMM 1999).
 """
 
@@ -9,19 +9,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, fields, replace
-from operator import attrgetter
-from typing import Any, TypeAlias
+from dataclasses import dataclass, replace
+from typing import TypeAlias
 
+from dataplane.matching import Headers, Masks, RuleError, Shape, masks_of, match_values, refuse_ambiguity
 from dataplane.rules import (
     ETH_TYPE_ARP,
     ETH_TYPE_IPV4,
     ETH_TYPE_MPLS,
+    IP_PROTO_TCP,
+    IP_PROTO_UDP,
     PORT_CONTROLLER,
     PORT_IN_PORT,
     Action,
     FlowRule,
-    Match,
+    Group,
+    GroupType,
     Output,
     PopLabel,
     PushLabel,
@@ -30,28 +33,32 @@ from dataplane.rules import (
     Table,
     ToGroup,
 )
-from topologies.errors import HeddleError
 
-_FIELDS = tuple(field.name for field in fields(Match))
-
-_PREREQUISITES = {
-    "ipv4_src": ETH_TYPE_IPV4,
-    "ipv4_dst": ETH_TYPE_IPV4,
-    "arp_spa": ETH_TYPE_ARP,
-    "arp_sha": ETH_TYPE_ARP,
-    "arp_tpa": ETH_TYPE_ARP,
-    "mpls_label": ETH_TYPE_MPLS,
-}
-"""Ethernet type without which a field must not be matched on (OpenFlow 1.3.5, section 7.2.3)."""
-
-
-class RuleError(HeddleError):
-    """Rules that a switch would refuse, or whose meaning it may choose; the message names switch and rule."""
+__all__ = [
+    "Alternative",
+    "Emission",
+    "Packet",
+    "RuleError",
+    "SwitchPipeline",
+    "arp_packet",
+    "ipv4_packet",
+    "is_punt",
+]
 
 
 @dataclass(frozen=True, slots=True)
 class Packet:
-    """The headers that rules can see. ``labels``: MPLS labels, outermost first; below them is IPv4."""
+    """The headers that rules can see.
+
+    Attributes
+    ----------
+    eth_type : int
+        Of what is below the labels.
+    labels : tuple of int
+        MPLS labels, outermost first.
+    ip_proto, src_port, dst_port : int or None
+        Of IPv4; the ports are those of TCP or UDP. A packet without them matches no rule that asks for them.
+    """
 
     eth_src: str
     eth_dst: str
@@ -62,11 +69,31 @@ class Packet:
     arp_sha: str | None = None
     arp_tpa: str | None = None
     labels: tuple[int, ...] = ()
+    ip_proto: int | None = None
+    src_port: int | None = None
+    dst_port: int | None = None
 
 
-def ipv4_packet(source: tuple[str, str], target: tuple[str, str]) -> Packet:
+def ipv4_packet(
+    source: tuple[str, str],
+    target: tuple[str, str],
+    *,
+    ip_proto: int | None = None,
+    src_port: int | None = None,
+    dst_port: int | None = None,
+) -> Packet:
     """An IPv4 packet between two hosts, each given as MAC and address."""
-    return Packet(source[0], target[0], ETH_TYPE_IPV4, ipv4_src=source[1], ipv4_dst=target[1])
+    (eth_src, ipv4_src), (eth_dst, ipv4_dst) = source, target
+    return Packet(
+        eth_src,
+        eth_dst,
+        ETH_TYPE_IPV4,
+        ipv4_src=ipv4_src,
+        ipv4_dst=ipv4_dst,
+        ip_proto=ip_proto,
+        src_port=src_port,
+        dst_port=dst_port,
+    )
 
 
 def arp_packet(source: tuple[str, str], target_ip: str, eth_dst: str = "ff:ff:ff:ff:ff:ff") -> Packet:
@@ -85,48 +112,28 @@ class Emission:
 Alternative: TypeAlias = tuple[Emission, ...]
 """What one choice of all hashes sends out; empty: the packet is dropped."""
 
-
-@dataclass(frozen=True, slots=True)
-class _Headers:
-    """A packet as the match fields see it."""
-
-    in_port: int
-    eth_src: str
-    eth_dst: str
-    eth_type: int
-    ipv4_src: str | None
-    ipv4_dst: str | None
-    arp_spa: str | None
-    arp_sha: str | None
-    arp_tpa: str | None
-    mpls_label: int | None
+_BELOW_LABEL = (None,) * 5
 
 
-def _headers(packet: Packet, in_port: int) -> _Headers:
-    label = packet.labels[0] if packet.labels else None
-    plain = label is None
-    return _Headers(
-        in_port,
-        packet.eth_src,
-        packet.eth_dst,
-        packet.eth_type if plain else ETH_TYPE_MPLS,
-        packet.ipv4_src if plain else None,
-        packet.ipv4_dst if plain else None,
-        packet.arp_spa if plain else None,
-        packet.arp_sha if plain else None,
-        packet.arp_tpa if plain else None,
-        label,
+def _headers(packet: Packet, in_port: int) -> Headers:
+    """What a switch sees: of a labelled packet nothing below the outermost label."""
+    arrival = (in_port, packet.eth_src, packet.eth_dst)
+    if packet.labels:
+        return (*arrival, ETH_TYPE_MPLS, *_BELOW_LABEL, packet.labels[0], *_BELOW_LABEL)
+    ports = (packet.src_port, packet.dst_port)
+    return (
+        *arrival,
+        packet.eth_type,
+        packet.ipv4_src,
+        packet.ipv4_dst,
+        packet.arp_spa,
+        packet.arp_sha,
+        packet.arp_tpa,
+        None,
+        packet.ip_proto,
+        *(ports if packet.ip_proto == IP_PROTO_TCP else (None, None)),
+        *(ports if packet.ip_proto == IP_PROTO_UDP else (None, None)),
     )
-
-
-class _Shape:
-    """Rules of one table with the same priority that match on the same fields."""
-
-    def __init__(self, priority: int, names: tuple[str, ...]) -> None:
-        self.priority = priority
-        self.names = names
-        self.values = attrgetter(*names) if names else lambda _: ()
-        self.rules: dict[Any, FlowRule] = {}
 
 
 class SwitchPipeline:
@@ -135,52 +142,57 @@ class SwitchPipeline:
     Raises
     ------
     RuleError
-        Two rules with one priority can match one packet, a rule names a group or meter that is not there, or it
-        matches on a field without the Ethernet type that has it.
+        Two rules with one priority can match one packet, a rule names a group or meter that is not there, a group
+        hands on to a group, or a rule matches on a field without what must go with it, or on a prefix or mask that is
+        not written as switches report it.
     """
 
     def __init__(self, name: str, rules: SwitchRules) -> None:
-        self._name = name
+        self.name = name
         self._groups = {group.id: group for group in rules.groups}
+        for group in rules.groups:
+            if any(isinstance(action, ToGroup) for bucket in group.buckets for action in bucket.actions):
+                raise RuleError(f"{name} has a group {group.id:#x} that hands on to a group, which few switches can")
         meters = {meter.id for meter in rules.meters}
-        self._tables: dict[Table, list[_Shape]] = {table: [] for table in Table}
-        shapes: dict[tuple[Table, int, tuple[str, ...]], _Shape] = {}
+        self.tables: dict[Table, list[Shape]] = {table: [] for table in Table}
+        shapes: dict[tuple[Table, int, Masks], Shape] = {}
         for rule in rules.flows:
             self._check_references(rule, meters)
-            names = tuple(name for name in _FIELDS if getattr(rule.match, name) is not None)
-            key = (rule.table, rule.priority, names)
+            try:
+                masks = masks_of(rule.match)
+            except ValueError as error:
+                raise RuleError(f"{name} refuses {rule}: {error}") from None
+            key = (rule.table, rule.priority, masks)
             if key not in shapes:
-                shapes[key] = _Shape(rule.priority, names)
-                self._tables[rule.table].append(shapes[key])
-            clash = shapes[key].rules.setdefault(shapes[key].values(rule.match), rule)
+                shapes[key] = Shape(rule.priority, masks)
+                self.tables[rule.table].append(shapes[key])
+            shape = shapes[key]
+            clash = shape.rules.setdefault(shape.key(match_values(rule.match)), rule)
             if clash is not rule:
                 raise RuleError(f"{name} has two rules with one key: {clash} and {rule}")
-        for table in self._tables.values():
+        for table in self.tables.values():
             table.sort(key=lambda shape: -shape.priority)
-            _refuse_ambiguity(name, table)
+            refuse_ambiguity(name, table)
 
     def _check_references(self, rule: FlowRule, meters: AbstractSet[int]) -> None:
         if rule.meter_id is not None and rule.meter_id not in meters:
-            raise RuleError(f"{self._name} has no meter {rule.meter_id:#x}, which {rule} names")
+            raise RuleError(f"{self.name} has no meter {rule.meter_id:#x}, which {rule} names")
         for action in rule.actions:
             if isinstance(action, ToGroup) and action.group_id not in self._groups:
-                raise RuleError(f"{self._name} has no group {action.group_id:#x}, which {rule} names")
+                raise RuleError(f"{self.name} has no group {action.group_id:#x}, which {rule} names")
         if rule.goto is not None and rule.goto <= rule.table:
-            raise RuleError(f"{self._name} has a rule that goes back to an earlier table: {rule}")
-        for name, eth_type in _PREREQUISITES.items():
-            if getattr(rule.match, name) is not None and rule.match.eth_type != eth_type:
-                raise RuleError(f"{self._name} refuses {rule}: {name} needs eth_type=0x{eth_type:04x}")
+            raise RuleError(f"{self.name} has a rule that goes back to an earlier table: {rule}")
 
     def fields_seen(self, in_port: int) -> frozenset[str]:
         """Match fields that can decide over packets that come in by a port."""
         seen: set[str] = set()
         tables, reached = [Table.GUARD], {Table.GUARD}
         while tables:
-            for shape in self._tables[tables.pop()]:
+            for shape in self.tables[tables.pop()]:
                 for rule in shape.rules.values():
                     if rule.match.in_port not in (None, in_port):
                         continue
-                    seen.update(shape.names)
+                    seen |= shape.names
                     if rule.goto is not None and rule.goto not in reached:
                         reached.add(rule.goto)
                         tables.append(rule.goto)
@@ -188,7 +200,7 @@ class SwitchPipeline:
 
     def admitting(self) -> Iterator[FlowRule]:
         """Rules of the guard table that let packets past it, other than to the controller."""
-        for shape in self._tables[Table.GUARD]:
+        for shape in self.tables[Table.GUARD]:
             for rule in shape.rules.values():
                 if rule.goto is not None or any(action != Output(PORT_CONTROLLER) for action in rule.actions):
                     yield rule
@@ -197,7 +209,7 @@ class SwitchPipeline:
         """The last rule that a packet meets, in words."""
         table = Table.GUARD
         while True:
-            rule = self._lookup(table, _headers(packet, in_port))
+            rule = self.lookup(table, packet, in_port)
             if rule is None:
                 return f"the {table.name.lower()} table, which has no rule for it"
             if rule.goto is None:
@@ -220,13 +232,19 @@ class SwitchPipeline:
         -------
         frozenset of Alternative
             One for each outcome that some hash can choose.
+
+        Raises
+        ------
+        RuleError
+            A rule sets or takes off a label that the packet does not have, or calls what is under it something else
+            than it is.
         """
         return frozenset(self._table(Table.GUARD, packet, in_port, dead_ports, ()))
 
     def _table(
         self, table: Table, packet: Packet, in_port: int, dead_ports: AbstractSet[int], sent: Alternative
     ) -> Iterator[Alternative]:
-        rule = self._lookup(table, _headers(packet, in_port))
+        rule = self.lookup(table, packet, in_port)
         if rule is None:
             yield sent
             return
@@ -236,12 +254,20 @@ class SwitchPipeline:
             else:
                 yield from self._table(rule.goto, changed, in_port, dead_ports, sent + emitted)
 
-    def _lookup(self, table: Table, headers: _Headers) -> FlowRule | None:
-        for shape in self._tables[table]:
-            rule = shape.rules.get(shape.values(headers))
+    def lookup(self, table: Table, packet: Packet, in_port: int) -> FlowRule | None:
+        """The rule of a table that a packet meets."""
+        headers = _headers(packet, in_port)
+        for shape in self.tables[table]:
+            rule = shape.rules.get(shape.key(headers))
             if rule is not None:
                 return rule
         return None
+
+    def outcomes(
+        self, actions: Iterable[Action], packet: Packet, in_port: int, dead_ports: AbstractSet[int] = frozenset()
+    ) -> frozenset[Alternative]:
+        """What some actions may send out; raises as `process` does."""
+        return frozenset(sent for sent, _ in self._apply(actions, packet, in_port, dead_ports))
 
     def _apply(
         self, actions: Iterable[Action], packet: Packet, in_port: int, dead_ports: AbstractSet[int]
@@ -251,32 +277,42 @@ class SwitchPipeline:
         for action in actions:
             match action:
                 case Output(port):
-                    outcomes = [(sent + _output(port, current, in_port), current) for sent, current in outcomes]
-                case PushLabel(label):
-                    outcomes = [(sent, replace(now, labels=(label, *now.labels))) for sent, now in outcomes]
-                case SetLabel(label):
-                    outcomes = [(sent, replace(now, labels=(label, *now.labels[1:]))) for sent, now in outcomes]
-                case PopLabel():
-                    outcomes = [(sent, replace(now, labels=now.labels[1:])) for sent, now in outcomes]
+                    outcomes = [(sent + _output(port, now, in_port), now) for sent, now in outcomes]
                 case ToGroup(group_id):
                     # A group works on a copy: what its buckets change, the packet does not keep.
                     outcomes = [
                         (sent + chosen, now)
                         for sent, now in outcomes
-                        for chosen in self._choices(group_id, now, in_port, dead_ports)
+                        for chosen in self._choices(self._groups[group_id], now, in_port, dead_ports)
                     ]
+                case _:
+                    outcomes = [(sent, self._relabelled(action, now)) for sent, now in outcomes]
         return outcomes
 
+    def _relabelled(self, action: PushLabel | SetLabel | PopLabel, packet: Packet) -> Packet:
+        match action:
+            case PushLabel(label):
+                return replace(packet, labels=(label, *packet.labels))
+            case SetLabel(label) if packet.labels:
+                return replace(packet, labels=(label, *packet.labels[1:]))
+            case PopLabel(eth_type) if len(packet.labels) == 1 and eth_type == packet.eth_type:
+                return replace(packet, labels=())
+        raise RuleError(
+            f"{self.name} does {action} to a packet of Ethernet type 0x{packet.eth_type:04x} "
+            f"with the labels {list(packet.labels)}, which makes nonsense of it"
+        )
+
     def _choices(
-        self, group_id: int, packet: Packet, in_port: int, dead_ports: AbstractSet[int]
+        self, group: Group, packet: Packet, in_port: int, dead_ports: AbstractSet[int]
     ) -> frozenset[Alternative]:
-        live = [bucket for bucket in self._groups[group_id].buckets if bucket.watch_port not in dead_ports]
-        distinct = {bucket.actions for bucket in live}
-        chosen = {sent for actions in distinct for sent, _ in self._apply(actions, packet, in_port, dead_ports)}
+        live = dict.fromkeys(bucket.actions for bucket in group.buckets if bucket.watch_port not in dead_ports)
+        possible = list(live)[:1] if group.type is GroupType.FAST_FAILOVER else live
+        chosen = {sent for actions in possible for sent, _ in self._apply(actions, packet, in_port, dead_ports)}
         return frozenset(chosen or {()})
 
 
 def _output(port: int, packet: Packet, in_port: int) -> Alternative:
+    """A packet does not leave by the port where it came in, unless that is said (OpenFlow 1.3.5, section 7.2.1)."""
     if port == in_port:
         return ()
     return (Emission(in_port if port == PORT_IN_PORT else port, packet),)
@@ -285,18 +321,3 @@ def _output(port: int, packet: Packet, in_port: int) -> Alternative:
 def is_punt(emission: Emission) -> bool:
     """Whether a packet went to the controller."""
     return emission.port == PORT_CONTROLLER
-
-
-def _refuse_ambiguity(switch: str, table: list[_Shape]) -> None:
-    """Two rules of one priority must not match one packet: a switch may choose either."""
-    for index, shape in enumerate(table):
-        for other in table[index + 1 :]:
-            if other.priority != shape.priority:
-                continue
-            shared = tuple(name for name in shape.names if name in other.names)
-            project = attrgetter(*shared) if shared else lambda _: ()
-            seen = {project(rule.match): rule for rule in shape.rules.values()}
-            for rule in other.rules.values():
-                clash = seen.get(project(rule.match))
-                if clash is not None:
-                    raise RuleError(f"{switch} has two rules of one priority for one packet: {clash} and {rule}")
