@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 from controller import bundles, framework
 from controller.bundles import Step
-from controller.framework import ofproto as ofp
-from controller.framing import MessageType
+from controller.framing import OFP_VERSION, MessageType
 from controller.pending import BatchResult, NoAnswer, Pending, Refusal, RequestRefused
 from controller.turns import TURN_S
 
@@ -223,12 +222,13 @@ class Batches:
         return None
 
     def _barrier(self, batch: _Batch[T]) -> None:
-        header = _HEADER.pack(ofp.OFP_VERSION, ofp.OFPT_BARRIER_REQUEST, _HEADER.size, self._connection.take_xids(1))
-        self._connection.exchange(header, MessageType.BARRIER_REPLY, b"", batch.left_s(), "a barrier")
+        xid = self._connection.take_xids(1)
+        request = _HEADER.pack(OFP_VERSION, MessageType.BARRIER_REQUEST, _HEADER.size, xid)
+        self._connection.exchange(request, MessageType.BARRIER_REPLY, b"", batch.left_s(), "a barrier")
 
 
 def _plain(xid: int, message: Message) -> bytes:
-    return _HEADER.pack(ofp.OFP_VERSION, message.type, _HEADER.size + len(message.body), xid) + message.body
+    return _HEADER.pack(OFP_VERSION, message.type, _HEADER.size + len(message.body), xid) + message.body
 
 
 def _takes(message: Message) -> bool:

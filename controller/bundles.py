@@ -11,7 +11,7 @@ from enum import IntEnum
 from typing import Any
 
 from controller.framework import ofproto as ofp
-from controller.framing import MessageType
+from controller.framing import OFP_VERSION, MessageType
 
 ONF = 0x4F4E4600
 FLAGS: int = ofp.ONF_BF_ATOMIC | ofp.ONF_BF_ORDERED
@@ -21,8 +21,11 @@ MESSAGES = frozenset({ofp.OFPT_FLOW_MOD, ofp.OFPT_GROUP_MOD})
 
 _CONTROL = struct.Struct("!BBHIIIIHH")
 _CONTROL_KIND = struct.Struct("!IIIH")
-_ADD = struct.Struct("!BBHIIII2xH")
-_HEADER = struct.Struct("!BBHI")
+# Its own header, what it is, and the header of the message that it adds.
+_ADD = struct.Struct("!BBHIIII2xHBBHI")
+_HEADER_BYTES = 8
+_EXPERIMENTER: int = ofp.OFPT_EXPERIMENTER
+_ADD_MESSAGE: int = ofp.ONF_ET_BUNDLE_ADD_MESSAGE
 
 
 class Step(IntEnum):
@@ -37,7 +40,7 @@ class Step(IntEnum):
 def control(xid: int, bundle: int, step: Step) -> bytes:
     """A request about a bundle."""
     return _CONTROL.pack(
-        ofp.OFP_VERSION, ofp.OFPT_EXPERIMENTER, _CONTROL.size, xid,
+        OFP_VERSION, _EXPERIMENTER, _CONTROL.size, xid,
         ONF, ofp.ONF_ET_BUNDLE_CONTROL, bundle, step, FLAGS,
     )  # fmt: skip
 
@@ -49,20 +52,16 @@ def answer(bundle: int, step: Step) -> bytes:
 
 def added(xid: int, bundle: int, kind: int, body: bytes) -> bytes:
     """The message that adds one, of a type and with a body, to a bundle; both bear the same transaction id."""
-    size = _HEADER.size + len(body)
-    return (
-        _ADD.pack(
-            ofp.OFP_VERSION, ofp.OFPT_EXPERIMENTER, _ADD.size + size, xid,
-            ONF, ofp.ONF_ET_BUNDLE_ADD_MESSAGE, bundle, FLAGS,
-        )
-        + _HEADER.pack(ofp.OFP_VERSION, kind, size, xid)
-        + body
-    )  # fmt: skip
+    size = len(body)
+    return _ADD.pack(
+        OFP_VERSION, _EXPERIMENTER, _ADD.size + size, xid, ONF, _ADD_MESSAGE, bundle, FLAGS,
+        OFP_VERSION, kind, _HEADER_BYTES + size, xid,
+    ) + body  # fmt: skip
 
 
 def is_control(message: bytes) -> bool:
     """Whether a message of at least 16 bytes is one of those about a bundle."""
-    return message[1] == MessageType.EXPERIMENTER and message.startswith(_CONTROL_PREFIX, _HEADER.size)
+    return message[1] == MessageType.EXPERIMENTER and message.startswith(_CONTROL_PREFIX, _HEADER_BYTES)
 
 
 _CONTROL_PREFIX = struct.pack("!II", ONF, ofp.ONF_ET_BUNDLE_CONTROL)

@@ -90,9 +90,9 @@ class Switch(Protocol):
     def commit(self, operations: Sequence[Operation]) -> tuple[str, ...]:
         """Carry out operations in order and wait until they are in force; returns what the switch refused.
 
-        Where it refuses something its rules have to be read. From a switch that makes bundles (`controller.batches`) the
-        bundle with the refused operation has changed nothing; all before it is in force, meters among that, and nothing
-        behind it was sent. On any other switch everything else is in force.
+        Where it refuses something, its rules have to be read. On a switch that makes bundles (`controller.batches`),
+        the bundle with the refused operation has changed nothing; all before it is in force, meters among that, and
+        nothing behind it was sent. On any other switch everything else is in force.
 
         Raises
         ------

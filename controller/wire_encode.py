@@ -38,7 +38,12 @@ METER_FLAGS: int = ofp.OFPMF_PKTPS | ofp.OFPMF_BURST
 RATE_CAP_FLAGS: int = ofp.OFPMF_KBPS | ofp.OFPMF_BURST
 
 _EXACT_COOKIE = 0xFFFF_FFFF_FFFF_FFFF
-_FLOW_MOD = struct.Struct("!QQBBHHHIIIH2x")
+_FLOW_MOD = struct.Struct("!QQBBHHH")
+_ANY_FLOW = struct.pack("!IIIH2x", ofp.OFP_NO_BUFFER, ofp.OFPP_ANY, ofp.OFPG_ANY, 0)
+"""What follows in a flow message before the match: no buffered packet, any port and group, no flags."""
+_FLOW: int = ofp.OFPT_FLOW_MOD
+_ADD: int = ofp.OFPFC_ADD
+_OXM_MATCH: int = ofp.OFPMT_OXM
 _GROUP_MOD = struct.Struct("!HBxI")
 _BUCKET = struct.Struct("!HHII4x")
 _METER_MOD = struct.Struct("!HHI")
@@ -60,9 +65,9 @@ def encode(operation: Operation) -> Message:
     """The message that carries out an operation."""
     match operation:
         case AddFlow(flow):
-            return Message(ofp.OFPT_FLOW_MOD, _add_flow(flow))
+            return Message(_FLOW, _add_flow(flow))
         case RemoveFlow(flow):
-            return Message(ofp.OFPT_FLOW_MOD, _remove_flow(flow))
+            return Message(_FLOW, _remove_flow(flow))
         case AddGroup(group):
             return Message(ofp.OFPT_GROUP_MOD, _group_mod(group, ofp.OFPGC_ADD))
         case RemoveGroup(group):
@@ -78,21 +83,17 @@ def encode(operation: Operation) -> Message:
 def _add_flow(flow: FlowRule) -> bytes:
     """Section 7.3.4.1."""
     return (
-        _FLOW_MOD.pack(
-            flow.cookie, 0, flow.table, ofp.OFPFC_ADD, 0, 0, flow.priority,
-            ofp.OFP_NO_BUFFER, ofp.OFPP_ANY, ofp.OFPG_ANY, 0,
-        )
+        _FLOW_MOD.pack(flow.cookie, 0, flow.table, _ADD, 0, 0, flow.priority)
+        + _ANY_FLOW
         + _match(flow.match)
         + _instructions(flow.meter_id, flow.actions, flow.goto)
-    )  # fmt: skip
+    )
 
 
 def _remove_flow(flow: FlowRule) -> bytes:
     """By its key and its cookie, so that no other flow can be hit."""
-    return _FLOW_MOD.pack(
-        flow.cookie, _EXACT_COOKIE, flow.table, ofp.OFPFC_DELETE_STRICT, 0, 0, flow.priority,
-        ofp.OFP_NO_BUFFER, ofp.OFPP_ANY, ofp.OFPG_ANY, 0,
-    ) + _match(flow.match)  # fmt: skip
+    head = _FLOW_MOD.pack(flow.cookie, _EXACT_COOKIE, flow.table, ofp.OFPFC_DELETE_STRICT, 0, 0, flow.priority)
+    return head + _ANY_FLOW + _match(flow.match)
 
 
 def _group_mod(group: Group, command: int) -> bytes:
@@ -193,7 +194,7 @@ def _match(match: Match) -> bytes:
         encoded(value) for encoded, value in zip(_ENCODERS, _values(match), strict=True) if value is not None
     ])  # fmt: skip
     size = _MATCH.size + len(fields)
-    return _MATCH.pack(ofp.OFPMT_OXM, size) + fields + bytes(-size % 8)
+    return _MATCH.pack(_OXM_MATCH, size) + fields + bytes(-size % 8)
 
 
 # ── instructions and actions ─────────────────────────────────────────────────────────────────────

@@ -7,6 +7,7 @@ import json
 import sys
 import threading
 import time
+from functools import partial
 from typing import Any
 
 from benchmarks.dataplane.installation_rules import base_flows, flows, groups
@@ -14,7 +15,7 @@ from controller import framework, wire
 from controller.app import ConnectedSwitch
 from controller.channel import ChannelServer, Connection
 from controller.framework import DEAD, MAIN, ofp_event
-from dataplane.update import AddFlow, AddGroup, RemoveFlow
+from dataplane.update import AddFlow, AddGroup, Operation, RemoveFlow
 from topologies.errors import HeddleError
 
 
@@ -50,7 +51,7 @@ class Child(framework.App):
             _say(error=f"the switch is gone: {event.datapath.close_reason}")
 
     def _begin(self, switch: Connection) -> None:
-        known = [*map(AddGroup, groups()), *map(AddFlow, base_flows())]
+        known: list[Operation] = [*map(AddGroup, groups()), *map(AddFlow, base_flows())]
         _say(refused=ConnectedSwitch(switch).commit(known))
 
     def _watch(self) -> None:
@@ -64,7 +65,7 @@ class Child(framework.App):
     def _read_commands(self) -> None:
         for line in sys.stdin:
             command = line.strip()
-            framework.call_soon(lambda command=command: framework.spawn(self._obey, command))
+            framework.call_soon(partial(framework.spawn, self._obey, command))
         framework.stop()
 
     def _obey(self, command: str) -> None:
@@ -76,8 +77,8 @@ class Child(framework.App):
             _say(error=str(error))
 
     def _measured(self, switch: Connection, command: str) -> dict[str, Any]:
-        operation = RemoveFlow if command == "clear" else AddFlow
-        operations = tuple(map(operation, self._wanted))
+        clears = command == "clear"
+        operations: list[Operation] = [RemoveFlow(flow) if clears else AddFlow(flow) for flow in self._wanted]
         self._longest_s = 0.0
         begun_s = time.perf_counter()
         if command == "read":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from dataplane.rules import (
     ETH_TYPE_ARP,
@@ -75,7 +76,7 @@ def _endless() -> Iterator[FlowRule]:
         mac = f"02:00:{number >> 24 & 255:02x}:{number >> 16 & 255:02x}:{number >> 8 & 255:02x}:{number & 255:02x}"
         port, group = PORTS[number % 2], ToGroup(GROUP_ID_BASE + number % _GROUPS)
         label = 16 + number
-        pair = {"eth_type": ETH_TYPE_IPV4, "ipv4_src": here, "ipv4_dst": there}
+        pair = Match(eth_type=ETH_TYPE_IPV4, ipv4_src=here, ipv4_dst=there)
         yield FlowRule(
             Table.GUARD, 30, Match(in_port=port, eth_src=mac, eth_type=ETH_TYPE_IPV4, ipv4_src=here),
             goto=Table.CLASSIFY, role=Role.GUARD,
@@ -88,11 +89,11 @@ def _endless() -> Iterator[FlowRule]:
             Table.GUARD, 29, Match(in_port=3 - port, eth_type=ETH_TYPE_MPLS, mpls_label=label),
             goto=Table.TRANSIT, role=Role.GUARD,
         )  # fmt: skip
-        yield FlowRule(Table.CLASSIFY, 10, Match(**pair), (PushLabel(label), Output(port)), role=Role.CLASSIFY)
+        yield FlowRule(Table.CLASSIFY, 10, pair, (PushLabel(label), Output(port)), role=Role.CLASSIFY)
         for half in (0, 1):
             yield FlowRule(
                 Table.CLASSIFY, 20,
-                Match(**pair, ip_proto=IP_PROTO_UDP, udp_src=Masked(half, 1), udp_dst=_ROCE),
+                replace(pair, ip_proto=IP_PROTO_UDP, udp_src=Masked(half, 1), udp_dst=_ROCE),
                 (PushLabel(label + half), group), role=Role.CLASSIFY,
             )  # fmt: skip
         yield FlowRule(

@@ -45,12 +45,17 @@ class _Received(threading.Thread):
                 self.last_s = time.monotonic()
 
 
+def _stop_at_end(stop: threading.Event) -> None:
+    sys.stdin.read()
+    stop.set()
+
+
 def main(sender: str, receiver: str, rate_pps: float) -> None:
     """Send until standard input ends; then say what was sent, lost and doubled, as JSON."""
     received = _Received(receiver)
     received.start()
     stop = threading.Event()
-    threading.Thread(target=lambda: (sys.stdin.read(), stop.set()), daemon=True).start()
+    threading.Thread(target=_stop_at_end, args=(stop,), daemon=True).start()
     out = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
     out.bind((sender, 0))
     begun_s, sent = time.monotonic(), 0

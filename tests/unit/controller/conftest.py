@@ -32,7 +32,7 @@ class FakeSwitch:
     loopback address of its own, as switches have, unless it is given one.
     """
 
-    HELLO, ERROR, ECHO_REQUEST, ECHO_REPLY, FEATURES_REQUEST, FEATURES_REPLY = 0, 1, 2, 3, 5, 6
+    HELLO, ERROR, ECHO_REQUEST, ECHO_REPLY, EXPERIMENTER, FEATURES_REQUEST, FEATURES_REPLY = 0, 1, 2, 3, 4, 5, 6
     PACKET_IN, PORT_STATUS, FLOW_MOD, MULTIPART_REQUEST, MULTIPART_REPLY = 10, 12, 14, 18, 19
     BARRIER_REQUEST, BARRIER_REPLY = 20, 21
 
@@ -51,6 +51,7 @@ class FakeSwitch:
         self.answers = {getattr(self, question) for question in questions if question not in without}
         self._sending = threading.Lock()
         self.refused_priorities: set[int] = set()
+        self.on_experimenter: Callable[[int, bytes], None] = lambda _xid, _body: None
         self.received: queue.Queue[tuple[int, int, bytes]] = queue.Queue()
         self.over = threading.Event()
         self._reading = threading.Event()
@@ -126,6 +127,8 @@ class FakeSwitch:
             (priority,) = struct.unpack_from("!H", body, 22)
             if priority in self.refused_priorities:
                 self.send(self.message(self.ERROR, struct.pack("!HH", 5, 1) + body[:56], xid))
+        if kind == self.EXPERIMENTER:
+            self.on_experimenter(xid, body)
         if kind not in self.answers:
             return
         if kind == self.HELLO:
