@@ -75,6 +75,8 @@ class LinkInfo(_Reply):
     delay_s: float | None
     load_bps: float | None
     """From port counters; null until they were read twice."""
+    damped: bool
+    """It keeps failing: unused until it has stayed up, unless the fabric would fall apart without it."""
 
     @property
     def utilisation(self) -> float | None:
@@ -93,6 +95,7 @@ class LinkInfo(_Reply):
             capacity_assumed=link.capacity_assumed,
             delay_s=link.delay_s,
             load_bps=link.load_bps,
+            damped=link.damped,
         )
 
 

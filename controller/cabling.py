@@ -8,7 +8,8 @@ hosts; probes cannot be made up (signature), changed (signature), used again (no
 What follows, in this order; what is refused changes nothing and is told with both ports:
 
 1. A cable that lives is not replaced: one port has one cable, and a copy of its probes elsewhere is no other one. It
-   gives way once its own probes fail to arrive, never while the switch at its other end is out of reach.
+   gives way once its own probes fail to arrive, never while the switch at its other end is out of reach, unless that
+   one is dead.
 2. A port declared to lead to a host is no end of a link. A cable declared to be there is one.
 3. A cable that fell silent while both ports kept link is the same cable when it speaks again.
 4. A port at which a host was seen is no end of a link until the port has lost link or a switch has connected since:
@@ -116,7 +117,8 @@ class Cabling:
         for other, sender in ((state.peer, end), (state.heard_from, state.heard_from)):
             if other is None or sender is None or other == claimed:
                 continue
-            if self._ports[sender].missed <= MISSED_ROUNDS or not self._switches[other.dpid].connected:
+            far = self._switches[other.dpid]
+            if self._ports[sender].missed <= MISSED_ROUNDS or not (far.connected or far.dead):
                 return other
         return None
 

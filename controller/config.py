@@ -170,6 +170,8 @@ class RoutingConfig(BaseModel):
     """Routing of all traffic that no plan covers."""
     max_utilisation: float = Field(default=0.95, gt=0, le=1)
     """Share of each link's capacity that a plan may use, above 0 and at most 1."""
+    hold_down_s: float = Field(default=60.0, ge=0, le=3600)
+    """Longest time, seconds, for which a link that keeps failing has to stay up before it is used again; 0: none."""
 
 
 class Config(BaseModel):

@@ -15,6 +15,7 @@ from types import MappingProxyType
 
 from controller.cabling import declared_cabling
 from controller.config import Config
+from controller.damping import Damping
 from controller.discovery import Change, Discovery, PortId
 from controller.eventlog import WRITE_S, EventLog
 from controller.hostcheck import Place
@@ -44,6 +45,7 @@ from controller.strangers import Hold, Strangers
 from controller.view import View, build_view, missing_notices, switch_name
 from controller.wire import PacketIn, Port, PortCounters
 from dataplane.compiler import DefaultRouting, compile_rules
+from dataplane.echo import returning_ports
 from dataplane.guard import asking_rule
 from dataplane.rules import SwitchRules
 from topologies.errors import HeddleError
@@ -146,7 +148,8 @@ class Core:
             runtime.now_s(),
         )
         self._hosts = self._watch.table
-        self._discovery = Discovery(store.secret(), self._hosts.seen_s, declared_cabling(declared))
+        self._discovery = Discovery(store.secret(), self._hosts.seen_s, declared_cabling(declared), self._name)
+        self._damping = Damping(config.routing.hold_down_s)
         self._keeper = PlanKeeper(config, store, runtime, self._events, planner, self._observed, self._publish_statuses)
         self._installer, self._jobs = self._keeper.installer, self._keeper.jobs
         self._being_read: set[int] = set()
@@ -261,8 +264,10 @@ class Core:
         if self._switches.pop(dpid, None) is None:
             return
         name = self._name(dpid)
+        returning = returning_ports(self._installer.installed.get(name, SwitchRules()))
         self._installer.disconnected(name)
         self._discovery.switch_gone(dpid)
+        self._discovery.ask_neighbours(dpid, returning, self._runtime.now_s())
         self._hosts.switch_lost(dpid)
         self._events.note("switch-down", f"switch {name} is disconnected: {reason}", name)
         if not self._is_declared(name):
@@ -410,6 +415,8 @@ class Core:
                 self._touch(urgent=False)
         self._took(self._watch.tick(now_s))
         self._forget_strangers(now_s)
+        if self._damping.is_due(now_s):
+            self._touch(urgent=False)
         if self._dirty and self._view_pace.allows(now_s, urgent=self._urgent):
             self._publish_view()
         if not self._settled and self._is_settled(now_s):
@@ -435,6 +442,10 @@ class Core:
         )
 
     def _took(self, changes: Sequence[Change]) -> None:
+        if self._discovery.lost:
+            for cable in self._discovery.lost:
+                self._damping.lost(cable, self._runtime.now_s())
+            self._discovery.lost.clear()
         for change in changes:
             if change.kind in _COUNTED_ONLY or not change.message:
                 self._events.counts[change.kind] += 1
@@ -457,10 +468,13 @@ class Core:
         self._dirty = self._urgent = False
         began_s = self._runtime.now_s()
         old = self._out.view
+        sifted = self._damping.sift(self._discovery.cables(), began_s)
+        for change in sifted.changes:
+            self._events.note(change.kind, change.message)
         attached = (host for host in self._hosts if host.at and self._discovery.role(host.at) is PortRole.EDGE)
         view = build_view(
             self._addresses,
-            self._discovery.cables(),
+            sifted,
             attached,
             self._speeds_bps,
             self._declared,
@@ -470,7 +484,7 @@ class Core:
             if notice not in self._notices:
                 self._events.note(notice.kind, notice.message)
         self._notices = frozenset(view.notices)
-        if view.fabric != old.fabric:
+        if view != old:
             self._out = replace(self._out, view=view)
         self._keeper.ask()
         self._publish_statuses()

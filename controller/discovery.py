@@ -9,13 +9,17 @@ from __future__ import annotations
 import itertools
 import secrets
 from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 
 from controller.cabling import MISSED_ROUNDS, Cabling, Declared
+from controller.damping import Cable, cable_between
+from controller.echoes import Echoes
 from controller.lldp import Probe, claims_to_be_a_probe, read_probe, sender_of, write_probe
 from controller.ports import Change, PortId, PortState, SwitchState
 from controller.probing import Pace, ProbeSchedule
 from controller.service import PortRole, Probing
 from controller.silence import SilenceWatch
+from dataplane.echo import echo_frame
 
 __all__ = ["MAX_AGE_S", "PROBE_ROUNDS", "Change", "Discovery", "PortId"]
 
@@ -43,21 +47,31 @@ class Discovery:
         When a host was last seen at a port; 0 where one is known but was not seen yet, None where none is known.
     declared : mapping of PortId to PortId or None, optional
         Where ports are declared to lead, see `controller.cabling.declared_cabling`.
+    name : callable, optional
+        Names a switch by its dpid.
 
     Attributes
     ----------
     contested : set of PortId
         Ports whose hosts are to be asked whether they are there.
+    lost : list of Cable
+        Cables that were known in both directions and are no more, in this order; whoever has read it empties it.
     """
 
     def __init__(
-        self, secret: bytes, host_seen_s: Callable[[PortId], float | None], declared: Declared | None = None
+        self,
+        secret: bytes,
+        host_seen_s: Callable[[PortId], float | None],
+        declared: Declared | None = None,
+        name: Callable[[int], str] = "{:016x}".format,
     ) -> None:
         self._secret = secret
         self._ports: dict[PortId, PortState] = {}
         self._switches: dict[int, SwitchState] = {}
         self._schedule = ProbeSchedule()
         self._silence = SilenceWatch()
+        self._echoes = Echoes(self._ports, self._switches, self._schedule, self._silence, name)
+        self._name = name
         self._cabling = Cabling(self._ports, self._switches, declared or {}, host_seen_s)
         self._host_seen_s = host_seen_s
         # By dpid, so that nobody has to look at all ports: those with a cable, and those that are edges.
@@ -67,14 +81,17 @@ class Discovery:
         # Ports that have missed enough for a conclusion.
         self._overdue: dict[PortId, None] = {}
         self.contested = self._cabling.contested
+        self.lost: list[Cable] = []
 
     # ── ports and switches ───────────────────────────────────────────────────────────────────────
 
     def port_up(self, port: PortId, now_s: float) -> list[Change]:
         """A port exists and has link, newly or still (a reconnecting switch lists all its ports)."""
         switch = self._switches.setdefault(port.dpid, SwitchState())
+        changes = []
         if not switch.connected:
             switch.connected, switch.connected_s = True, now_s
+            changes = self._revived(port.dpid, switch, now_s)
         state = self._ports.get(port)
         if state is not None and state.up:
             if not state.listed:
@@ -83,10 +100,24 @@ class Discovery:
                 self._overdue.pop(port, None)
                 is_edge = state.role is PortRole.EDGE and state.peer is None
                 self._schedule.put(port, Pace.EDGE if is_edge else Pace.FABRIC, now_s)
-            return []
+            return changes
         self._ports[port] = switch.ports[port.port] = PortState(True, since_s=now_s)
         self._schedule.put(port, Pace.FABRIC, now_s)
-        return [Change(False, "port-up", f"port {port} is up")]
+        return [*changes, Change(False, "port-up", f"port {port} is up")]
+
+    def _revived(self, dpid: int, switch: SwitchState, now_s: float) -> list[Change]:
+        """A switch is connected again: one that was dead may have come back with other cables."""
+        if not switch.dead:
+            return []
+        switch.dead = False
+        for port, peer in tuple(self._echoes.cables_of(dpid)):
+            self._forget_cable(port)
+            self._ports[port].former, self._ports[peer].former = peer, port
+            # At once, not when it is its turn: the switch carries nothing before both ends were heard.
+            if self._speaks(peer):
+                self._schedule.drop(peer)
+                self._schedule.put(peer, Pace.FABRIC, now_s)
+        return [Change(False, "switch-alive", f"switch {self._name(dpid)} is back")]
 
     def port_down(self, port: PortId) -> list[Change]:
         """A port lost link, or is gone: so is its cable, in both directions."""
@@ -157,6 +188,11 @@ class Discovery:
             self._trust(port, state)
             self._schedule.drop(port)
 
+    def ask_neighbours(self, dpid: int, returning: AbstractSet[int], now_s: float) -> None:
+        """See whether a switch whose channel is lost lives: at these ports its rules return what neighbours send."""
+        if dpid in self._switches:
+            self._echoes.watch(dpid, returning, now_s)
+
     # ── probes ───────────────────────────────────────────────────────────────────────────────────
 
     def probes_due(self, now_s: float) -> list[tuple[PortId, bytes]]:
@@ -170,12 +206,15 @@ class Discovery:
             del state.nonces[next(iter(state.nonces))]
         state.nonces[nonce] = now_s
         state.missed += 1
-        if state.peer is not None:
+        if echo := self._echoes.is_asked(port):
+            self._echoes.sent(port, now_s)
+        elif state.peer is not None:
             self._silence.probed(state.peer, now_s)
             self._doubt(port, state, state.peer, now_s)
         if state.missed > PROBE_ROUNDS and (state.peer is not None or state.role is PortRole.UNKNOWN):
             self._overdue[port] = None
-        return write_probe(Probe(port.dpid, port.port, nonce, int(now_s * 1e9)), self._secret)
+        frame = write_probe(Probe(port.dpid, port.port, nonce, int(now_s * 1e9)), self._secret)
+        return echo_frame(frame) if echo else frame
 
     def lldp_arrived(self, at: PortId, frame: bytes, now_s: float) -> list[Change]:
         """An LLDP frame came in at a port; the change's kind says what it was worth."""
@@ -188,6 +227,10 @@ class Discovery:
             message = f"a probe of port {sender} came in at port {at} more than {MAX_AGE_S:g} s after it was sent: "
             return [Change(False, "lldp-replayed", message + "somebody kept it, or this daemon was busy", at)]
         if sender == at:
+            state = self._ports.get(at)
+            if state is not None and probe.nonce in state.nonces and self._echoes.is_asked(at):
+                self._confirm(at, state, probe.nonce)
+                self._echoes.returned(at)
             return [Change(False, "lldp-returned", "", at)]
         sending, receiving = self._ports.get(sender), self._ports.get(at)
         if not (self._speaks(sender) and self._speaks(at)) or sending is None or receiving is None:
@@ -297,6 +340,7 @@ class Discovery:
                 state.former, self._ports[peer].former = peer, port
                 message = f"the link {port} → {peer} answers no probe and carries nothing"
                 changes.append(Change(True, "link-silent", message))
+        changes += self._echoes.tick()
         if (news := self._schedule.news(now_s)) is not None:
             changes.append(Change(False, "probing", news))
         return changes
@@ -317,6 +361,8 @@ class Discovery:
 
     def _unlink(self, sender: PortId, at: PortId) -> None:
         sending, receiving = self._ports[sender], self._ports[at]
+        if receiving.peer == sender:
+            self.lost.append(cable_between(sender, at))
         self._trust(sender, sending)
         sending.peer = receiving.heard_from = None
         self._set_role(at, receiving, PortRole.UNKNOWN)
@@ -353,10 +399,11 @@ class Discovery:
         return dict(self._edges_out)
 
     def cables(self) -> Iterator[tuple[PortId, PortId]]:
-        """Directed links seen in both directions, each direction once, in the order of their ports."""
+        """Directed links seen in both directions, but those of dead switches; in the order of their ports."""
         for port in sorted(PortId(dpid, number) for dpid, ports in self._linked.items() for number in ports):
             peer = self._ports[port].peer
-            if peer is not None and self._ports[peer].peer == port:
+            dead = peer is not None and (self._switches[port.dpid].dead or self._switches[peer.dpid].dead)
+            if peer is not None and self._ports[peer].peer == port and not dead:
                 yield port, peer
 
 

@@ -75,8 +75,18 @@ class PortState:
 
 @dataclass(slots=True)
 class SwitchState:
-    """A switch as discovery sees it: whether its channel lives, since when, and its ports."""
+    """A switch as discovery sees it: whether its channel lives, since when, and its ports.
+
+    Attributes
+    ----------
+    returning : frozenset of int
+        While its channel is lost: ports at which its rules return what neighbours send to see whether it lives.
+    dead : bool
+        Its channel is lost, and it returns nothing.
+    """
 
     connected: bool = False
     connected_s: float = 0.0
+    returning: frozenset[int] = frozenset()
+    dead: bool = False
     ports: dict[int, PortState] = field(default_factory=dict)

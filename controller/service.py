@@ -95,7 +95,8 @@ class LinkStatus:
     """A directed link and the load that the port counters show.
 
     ``load_bps`` is None until two counter readings exist. ``capacity_assumed`` says that the capacity
-    is the port's speed, not a declared one.
+    is the port's speed, not a declared one. A ``damped`` link keeps failing: it carries nothing until it
+    has stayed up, unless the fabric would fall apart without it.
     """
 
     source: LinkId
@@ -104,6 +105,7 @@ class LinkStatus:
     capacity_assumed: bool
     delay_s: float | None
     load_bps: float | None
+    damped: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,8 +28,9 @@ def switch_statuses(
 
 
 def link_statuses(view: View, meter: LoadMeter) -> tuple[LinkStatus, ...]:
-    """Every directed link of the view, with its load."""
+    """Every directed link of the view, and those that carry nothing as they keep failing, with their loads."""
     dpids = {node.id: node.dpid for node in view.fabric.switches}
+    used = len(view.fabric.links)
     return tuple(
         LinkStatus(
             link.id,
@@ -38,8 +39,9 @@ def link_statuses(view: View, meter: LoadMeter) -> tuple[LinkStatus, ...]:
             link.id in view.assumed,
             link.delay_s,
             _load(link, dpids, meter),
+            number >= used or link.id in view.needed,
         )
-        for link in view.fabric.links
+        for number, link in enumerate((*view.fabric.links, *view.held))
     )
 
 

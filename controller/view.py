@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from controller.damping import Sifted
 from controller.discovery import Change, PortId
 from controller.hosts import Host
 from topologies.fabric import Fabric, Link, LinkId, Node, NodeKind
@@ -21,6 +22,10 @@ class View:
     ----------
     assumed : frozenset of LinkId
         Links whose capacity is the port's speed, for want of a declared one.
+    held : tuple of Link
+        Links that are up but keep failing, and carry nothing until they have stayed up.
+    needed : frozenset of LinkId
+        Links that keep failing too, but are in the snapshot, as the fabric would fall apart without them.
     notices : tuple of Change
         Miscabling, assumed and missing capacities.
     """
@@ -28,6 +33,8 @@ class View:
     fabric: Fabric
     assumed: frozenset[LinkId]
     notices: tuple[Change, ...]
+    held: tuple[Link, ...] = ()
+    needed: frozenset[LinkId] = frozenset()
 
 
 def switch_name(dpid: int, declared: Fabric | None) -> str:
@@ -41,7 +48,7 @@ def switch_name(dpid: int, declared: Fabric | None) -> str:
 
 def build_view(
     dpids: Iterable[int],
-    cables: Iterable[tuple[PortId, PortId]],
+    cables: Iterable[tuple[PortId, PortId]] | Sifted,
     hosts: Iterable[Host],
     speeds_bps: Mapping[PortId, float],
     declared: Fabric | None,
@@ -53,8 +60,8 @@ def build_view(
     ----------
     dpids : iterable of int
         Switches seen.
-    cables : iterable of (PortId, PortId)
-        Directed links between switches.
+    cables : iterable of (PortId, PortId), or Sifted
+        Directed links between switches, those that keep failing told apart or not.
     hosts : iterable of Host
         Hosts whose place is a port of a switch seen.
     speeds_bps : mapping of PortId to float
@@ -65,8 +72,12 @@ def build_view(
     order = {node.id: index for index, node in enumerate(declared.nodes)} if declared is not None else {}
     builder = _Builder(names, speeds_bps, declared)
     nodes = [builder.switch(dpid) for dpid in names]
-    for source, target in cables:
+    sifted = cables if isinstance(cables, Sifted) else Sifted(tuple(cables))
+    for source, target in sifted.used:
         builder.cable(source, target)
+    unused = _Builder(names, speeds_bps, declared)
+    for source, target in sifted.held:
+        unused.cable(source, target)
     taken: dict[PortId, str] = {}
     for host in hosts:
         if host.at is None or host.at.dpid not in names:
@@ -77,7 +88,13 @@ def build_view(
             builder.shared_port(host, taken[host.at])
     nodes.sort(key=lambda node: order.get(node.id, len(order)))
     builder.links.sort(key=lambda link: (order.get(link.source, len(order)), link.source, link.source_port))
-    return View(Fabric(tuple(nodes), tuple(builder.links), version), frozenset(builder.assumed), tuple(builder.notices))
+    return View(
+        Fabric(tuple(nodes), tuple(builder.links), version),
+        frozenset(builder.assumed | unused.assumed),
+        tuple(builder.notices + unused.notices),
+        tuple(unused.links),
+        frozenset(LinkId(names[source.dpid], source.port) for source, _ in sifted.needed if source.dpid in names),
+    )
 
 
 def missing_notices(fabric: Fabric, declared: Fabric) -> tuple[Change, ...]:

@@ -18,6 +18,7 @@ from dataplane.rules import (
     COOKIE_TAG,
     ETH_TYPE_ARP,
     ETH_TYPE_IPV4,
+    ETH_TYPE_LLDP,
     ETH_TYPE_MPLS,
     GROUP_ID_BASE,
     GROUP_ID_END,
@@ -268,7 +269,7 @@ def _action(kind: int, data: bytes, offset: int) -> Action | None:
         (eth_type,) = _ETH_TYPE.unpack_from(data, offset)
         if kind == ofp.OFPAT_PUSH_MPLS and eth_type == ETH_TYPE_MPLS:
             return None
-        if kind == ofp.OFPAT_POP_MPLS and eth_type in (ETH_TYPE_IPV4, ETH_TYPE_ARP):
+        if kind == ofp.OFPAT_POP_MPLS and eth_type in (ETH_TYPE_IPV4, ETH_TYPE_ARP, ETH_TYPE_LLDP):
             return PopLabel(eth_type)
     raise _NotOurs
 

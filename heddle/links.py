@@ -21,7 +21,8 @@ def show_links(url: str | None, *, as_json: bool) -> None:
             duration(link.delay_s),
             rate(link.load_bps),
             percent(link.utilisation),
+            "damped" if link.damped else "",
         )
         for link in links
     ]
-    print_table(("link", "to", "capacity>", "delay>", "load>", "used>"), rows, "No link is known.")
+    print_table(("link", "to", "capacity>", "delay>", "load>", "used>", ""), rows, "No link is known.")

@@ -17,6 +17,7 @@ from controller.discovery import PortId
 from controller.planning import PlanRequest, make_plan
 from controller.store import Store
 from controller.wire import PacketIn, Port, PortCounters
+from dataplane.echo import returning_ports
 from dataplane.pipeline import ipv4_packet
 from dataplane.rules import SwitchRules
 from dataplane.update import Operation, apply_operations
@@ -191,6 +192,8 @@ class World:
         Ports without link.
     silent : set of PortId
         Ports that have link, and out of which nothing comes.
+    dead_switches : set of int
+        Switches that forward nothing and return nothing; the ports of others that lead to them keep link.
     saturated : set of PortId
         Ports that receive so many packets of hosts that no probe is among them.
     relays : dict of PortId to PortId
@@ -207,8 +210,9 @@ class World:
         fabric: Fabric = FABRIC,
         declared: Fabric | None = FABRIC,
         objective: Objective = Objective.MIN_DELAY,
+        config: Config | None = None,
     ) -> None:
-        self._objective = objective
+        self._config = config or Config(state_dir=directory, objective=objective)
         self.fabric, self._declared, self._directory = fabric, declared, directory
         self.time = FakeTime()
         self.planning_s = 0.01
@@ -217,6 +221,7 @@ class World:
         self.tables = {node.dpid: SwitchRules() for node in fabric.switches}
         self.dead: set[PortId] = set()
         self.silent: set[PortId] = set()
+        self.dead_switches: set[int] = set()
         self.saturated: set[PortId] = set()
         self.relays: dict[PortId, PortId] = {}
         self.received: Counter[PortId] = Counter()
@@ -235,8 +240,7 @@ class World:
     def start(self) -> None:
         """A daemon, new or restarted: state on disk and rules in switches stay."""
         self.store = Store(self._directory)
-        config = Config(state_dir=self._directory, objective=self._objective)
-        self.core = Core(config, self.store, self._declared, self.time, lambda deliver: Worker(self, deliver))
+        self.core = Core(self._config, self.store, self._declared, self.time, lambda deliver: Worker(self, deliver))
         self.core.start()
         self.connected.clear()
         self.switches = {dpid: FakeSwitch(self, dpid) for dpid in self.tables}
@@ -257,6 +261,17 @@ class World:
         """The channel is lost; the data plane lives."""
         del self.connected[dpid]
         self.core.switch_down(dpid, reason)
+
+    def kill(self, dpid: int) -> None:
+        """A switch dies as when its bridge is deleted: its channel closes, its neighbours' ports keep link."""
+        self.dead_switches.add(dpid)
+        self.tables[dpid] = SwitchRules()
+        self.disconnect(dpid)
+
+    def revive(self, dpid: int) -> FakeSwitch:
+        """It is back, without rules."""
+        self.dead_switches.discard(dpid)
+        return self.reconnect(dpid)
 
     def reconnect(self, dpid: int) -> FakeSwitch:
         """The same switch on a new channel; it answers from the next `run` on."""
@@ -291,9 +306,16 @@ class World:
             there = self.relays.get(at)
         if there is None or {at, there} & self.dead or at in self.silent or there in self.saturated:
             return
+        if {at.dpid, there.dpid} & self.dead_switches:
+            return
         self.received[there] += 1
+        if frame[12:14] == b"\x88\x47":
+            # Labelled: what returns is the probe under the label.
+            if there.port in returning_ports(self.tables[there.dpid]):
+                self.carry(there, frame[:12] + b"\x88\xcc" + frame[18:])
+            return
         lldp = any(flow.match.eth_type == 0x88CC and flow.actions for flow in self.tables[there.dpid].flows)
-        if lldp:
+        if lldp and there.dpid in self.connected:
             self.time.later(0.001, lambda: self.core.packet_in(there.dpid, PacketIn(there.port, frame)))
 
     def _reach_hosts(self, at: PortId, frame: bytes) -> None:

@@ -72,6 +72,7 @@ def test_links_are_listed_with_capacity_and_load(api):
     assert links[0] == {
         "id": "h1:1", "source": "h1", "source_port": 1, "target": "s1", "target_port": 1,
         "capacity_bps": 1e7, "capacity_assumed": False, "delay_s": 1e-6, "load_bps": 5e6,
+        "damped": False,
     }  # fmt: skip
     assert links[1]["load_bps"] is None
 
