@@ -118,8 +118,15 @@ class PlanKeeper:
 
     def welcomed(self, name: str) -> None:
         """A switch has come, with rules that it may have lost meanwhile."""
-        self._lacking |= {name}
-        self.ask(anew=True)
+        if lacks := not self._has_rules_in_force(name):
+            self._lacking |= {name}
+        self.ask(anew=lacks)
+
+    def _has_rules_in_force(self, name: str) -> bool:
+        """Whether a switch has all that it needs for the plan: one whose channel flaps is no reason to move traffic."""
+        wanted = self._answered[1].rules.get(name) if self._answered is not None else None
+        have = self.installer.installed.get(name)
+        return wanted is not None and have is not None and wanted.flows <= have.flows and wanted.groups <= have.groups
 
     def forgotten(self, name: str) -> None:
         """A switch is gone for good."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from dataplane.default import DefaultRouting, DefaultTables
+from dataplane.echo import ECHO_RULE
 from dataplane.guard import guard_flows, guard_meters
 from dataplane.planned import LabelledPath, misses, path_flows
 from dataplane.rules import RuleSet, SwitchRules
@@ -47,7 +48,7 @@ def compile_rules(
         elif source.ip is not None and source.mac is not None:
             hosts[link.target].add((link.target_port, source))
     tables = DefaultTables(fabric, default)
-    flows = {switch: {*table, *misses()} for switch, table in tables.flows.items()}
+    flows = {switch: {*table, *misses(), ECHO_RULE} for switch, table in tables.flows.items()}
     for path in paths:
         for switch, rule in path_flows(fabric, path):
             flows[switch].add(rule)
