@@ -1,80 +1,54 @@
 """The least change from one rule set to another, in an order in which no packet meets half of it.
 
 Two-phase update (Reitblatt et al., "Abstractions for network update", SIGCOMM 2012, section 5): new labels are
-installed everywhere before any ingress pushes them, old ones go after no ingress does.
+installed everywhere before any ingress pushes them, old ones go after no ingress does. What is forwarded hop by hop,
+without a label, changes in the order of `dataplane.order`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, replace
-from typing import TypeAlias, TypeVar
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
 
+from dataplane.clearing import admits_switch, clearing
+from dataplane.operations import (
+    AddFlow,
+    AddGroup,
+    AddMeter,
+    ChangeMeter,
+    Operation,
+    RemoveFlow,
+    RemoveGroup,
+    RemoveMeter,
+    Rest,
+    apply_operations,
+    no_rest,
+    resting,
+)
+from dataplane.order import Change, FlowChange, in_turn, order_changes
 from dataplane.rules import Action, AnyMeter, FlowRule, Group, RuleSet, SwitchRules, Table, ToGroup
 from dataplane.spread import free_id
+from topologies.fabric import Fabric
 
-T = TypeVar("T")
-
-Rest = Callable[[], None]
-"""Called now and then in long work, so that whoever does it among others can let them go on."""
-_BETWEEN_RESTS = 64
-
-
-def no_rest() -> None:
-    """Work without a break."""
+__all__ = [
+    "AddFlow", "AddGroup", "AddMeter", "ChangeMeter", "Difference", "Operation", "RemoveFlow", "RemoveGroup",
+    "RemoveMeter", "Rest", "Schedule", "Stage", "StageKind", "apply_operations", "apply_stage", "difference", "no_rest",
+    "resting", "schedule", "stages",
+]  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class AddMeter:
-    """Add a meter."""
+class StageKind(StrEnum):
+    """What a stage does.
 
-    meter: AnyMeter
+    ``inner``: adds what no packet can meet yet. ``flip``: moves traffic. ``clearing``: takes away what no packet can
+    meet any more.
+    """
 
-
-@dataclass(frozen=True, slots=True)
-class ChangeMeter:
-    """Give a meter of the same id new content; flows keep using it."""
-
-    meter: AnyMeter
-
-
-@dataclass(frozen=True, slots=True)
-class AddGroup:
-    """Add a group."""
-
-    group: Group
-
-
-@dataclass(frozen=True, slots=True)
-class AddFlow:
-    """Add a flow; it takes the place of one with the same key (OpenFlow 1.3.5, section 6.4)."""
-
-    flow: FlowRule
-
-
-@dataclass(frozen=True, slots=True)
-class RemoveFlow:
-    """Remove exactly this flow."""
-
-    flow: FlowRule
-
-
-@dataclass(frozen=True, slots=True)
-class RemoveGroup:
-    """Remove a group that no flow uses any more: with it would go every flow that does."""
-
-    group: Group
-
-
-@dataclass(frozen=True, slots=True)
-class RemoveMeter:
-    """Remove a meter that no flow uses any more."""
-
-    meter: AnyMeter
-
-
-Operation: TypeAlias = AddMeter | ChangeMeter | AddGroup | AddFlow | RemoveFlow | RemoveGroup | RemoveMeter
+    INNER = "inner"
+    FLIP = "flip"
+    CLEARING = "clearing"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +56,26 @@ class Stage:
     """Operations per switch; every switch has answered its barrier before the next stage begins."""
 
     operations: Mapping[str, tuple[Operation, ...]]
+    kind: StageKind = StageKind.FLIP
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """An update in stages.
+
+    Attributes
+    ----------
+    stages : tuple of Stage
+        Only such as have operations.
+    new : RuleSet
+        The rules afterwards; groups may have other ids there than in what was asked for.
+    needs : dict of Change to frozenset of Change
+        Changes that must not be made where others failed.
+    """
+
+    stages: tuple[Stage, ...]
+    new: RuleSet
+    needs: dict[Change, frozenset[Change]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,9 +112,10 @@ def difference(old: SwitchRules, new: SwitchRules, rest: Rest = no_rest) -> Diff
     A group whose id has other content on the switch gets another id, so that neither is ever taken for the other.
     """
     new = _renumbered(old, new, rest)
-    had = {flow.key for flow in resting(old.flows, rest)}
-    keeps = {flow.key for flow in resting(new.flows, rest)}
     changed = _ordered(new.flows - old.flows, rest)
+    gone = _ordered(old.flows - new.flows, rest)
+    had = {flow.key for flow in resting(gone, rest)}
+    keeps = {flow.key for flow in resting(changed, rest)}
     metered, stays = {meter.id for meter in old.meters}, {meter.id for meter in new.meters}
     fresh = sorted(new.meters - old.meters, key=lambda meter: meter.id)
     return Difference(
@@ -129,7 +124,7 @@ def difference(old: SwitchRules, new: SwitchRules, rest: Rest = no_rest) -> Diff
         tuple(sorted(new.groups - old.groups, key=lambda group: group.id)),
         tuple(flow for flow in resting(changed, rest) if flow.key not in had),
         tuple(flow for flow in resting(changed, rest) if flow.key in had),
-        tuple(flow for flow in resting(_ordered(old.flows - new.flows, rest), rest) if flow.key not in keeps),
+        tuple(flow for flow in resting(gone, rest) if flow.key not in keeps),
         tuple(sorted(old.groups - new.groups, key=lambda group: group.id)),
         tuple(
             sorted((meter for meter in old.meters - new.meters if meter.id not in stays), key=lambda meter: meter.id)
@@ -137,15 +132,35 @@ def difference(old: SwitchRules, new: SwitchRules, rest: Rest = no_rest) -> Diff
     )
 
 
-def stages(old: RuleSet, new: RuleSet, rest: Rest = no_rest) -> tuple[Stage, ...]:
-    """The order of an update; empty where nothing changes.
+def stages(
+    old: RuleSet,
+    new: RuleSet,
+    rest: Rest = no_rest,
+    *,
+    fabric: Fabric | None = None,
+    before: Fabric | None = None,
+    rounds: Mapping[tuple[str, str], int] | None = None,
+) -> tuple[Stage, ...]:
+    """The stages of a `schedule`."""
+    return schedule(old, new, rest, fabric=fabric, before=before, rounds=rounds).stages
 
-    1. New meters and groups, and new rules that no packet can meet yet or that only add reachability: transit
-       by new labels, default routes to new hosts, ports that now lead to switches.
-    2. What traffic meets at its ingress: guard and classify rules, and rules with new content.
-    3. Old flows go, ports that led to switches included; the caller waits before this stage until packets with
-       old labels have drained.
-    4. Old groups and meters go.
+
+def schedule(
+    old: RuleSet,
+    new: RuleSet,
+    rest: Rest = no_rest,
+    *,
+    fabric: Fabric | None = None,
+    before: Fabric | None = None,
+    rounds: Mapping[tuple[str, str], int] | None = None,
+) -> Schedule:
+    """The order of an update; without a stage where nothing changes.
+
+    1. New meters and groups, and new rules that no packet can meet yet: transit by new labels, detours, ports that now
+       lead to switches.
+    2. What traffic meets at its ingress, and default routing, in as many rounds as these need.
+    3. Old labels and ports that led to switches go, then old groups and meters; the caller waits before this stage
+       until packets with old labels have drained.
 
     Parameters
     ----------
@@ -153,102 +168,100 @@ def stages(old: RuleSet, new: RuleSet, rest: Rest = no_rest) -> tuple[Stage, ...
         A switch that is missing in one has no rules there.
     rest : callable, optional
         Called now and then.
+    fabric : Fabric, optional
+        Where the ports of the new rules lead. Without it default routing changes in one round, in which packets may
+        go round or get lost.
+    before : Fabric, optional
+        The same for the old rules, where it has links that are no more.
+    rounds : mapping of (str, str) to int, optional
+        In which round each planned pair flips, by the addresses of source and target; those that are missing flip in
+        round 0.
     """
-    changes = {
-        switch: difference(old.get(switch, SwitchRules()), new.get(switch, SwitchRules()), rest)
-        for switch in sorted(old.keys() | new.keys())
-    }
-    inner: dict[str, tuple[Operation, ...]] = {
-        switch: (
-            *(AddMeter(meter) for meter in change.add_meters),
-            *(ChangeMeter(meter) for meter in change.changed_meters),
-            *(AddGroup(group) for group in change.add_groups),
-            *(AddFlow(flow) for flow in resting(change.replaced, rest) if _admits_switch(flow)),
-            *(AddFlow(flow) for flow in resting(change.add_flows, rest) if _is_inner(flow)),
+    every = sorted(old.keys() | new.keys())
+    old = {switch: old.get(switch, SwitchRules()) for switch in every}
+    new = {switch: _renumbered(old[switch], new.get(switch, SwitchRules()), rest) for switch in every}
+    changes = {switch: difference(old[switch], new[switch], rest) for switch in every}
+    hop_by_hop = {switch: _hop_by_hop(change) for switch, change in changes.items()}
+    order = order_changes(old, new, hop_by_hop, fabric, before, rest)
+    flips = {switch: _at_ingress(change, rounds or {}, rest) for switch, change in changes.items()}
+    count = max((len(order.rounds), *(max(found, default=-1) + 1 for found in flips.values())), default=0)
+    found = [Stage({switch: _inner(change, rest) for switch, change in changes.items()}, StageKind.INNER)]
+    for number in range(count):
+        hops = order.rounds[number] if number < len(order.rounds) else {}
+        found.append(
+            Stage({switch: (*flips[switch].get(number, ()), *hops.get(switch, ())) for switch in every}, StageKind.FLIP)
         )
-        for switch, change in changes.items()
-    }
-    ingress: dict[str, tuple[Operation, ...]] = {
-        switch: (
-            *(AddFlow(flow) for flow in resting(change.replaced, rest) if not _admits_switch(flow)),
-            *(AddFlow(flow) for flow in resting(change.add_flows, rest) if not _is_inner(flow)),
-            # A pair that loses its plan must fall back to default routing before its label goes.
-            *(RemoveFlow(flow) for flow in resting(change.remove_flows, rest) if not _is_inner(flow)),
-        )
-        for switch, change in changes.items()
-    }
-    old_flows: dict[str, tuple[Operation, ...]] = {
-        switch: tuple(RemoveFlow(flow) for flow in resting(change.remove_flows, rest) if _is_inner(flow))
-        for switch, change in changes.items()
-    }
-    unused: dict[str, tuple[Operation, ...]] = {
-        switch: (
-            *(RemoveGroup(group) for group in change.remove_groups),
-            *(RemoveMeter(meter) for meter in change.remove_meters),
-        )
-        for switch, change in changes.items()
-    }
-    found = (
-        Stage({switch: ops for switch, ops in stage.items() if ops}) for stage in (inner, ingress, old_flows, unused)
+    moved = old
+    for stage in found:
+        moved = apply_stage(moved, stage, rest)
+    found.append(Stage(clearing(moved, new, rest=rest), StageKind.CLEARING))
+    kept = (
+        replace(stage, operations={switch: ops for switch, ops in stage.operations.items() if ops}) for stage in found
     )
-    return tuple(stage for stage in found if stage.operations)
+    return Schedule(tuple(stage for stage in kept if stage.operations), new, order.needs)
 
 
-def _admits_switch(flow: FlowRule) -> bool:
-    """Whether a guard rule lets in what another switch sends: it asks for no host's address."""
-    return flow.table is Table.GUARD and flow.goto is not None and flow.match.eth_src is None
-
-
-def _is_inner(flow: FlowRule) -> bool:
-    """Whether only packets that some ingress has already let in can meet a rule."""
-    return flow.table >= Table.TRANSIT or _admits_switch(flow)
-
-
-def apply_operations(rules: SwitchRules, operations: Sequence[Operation], rest: Rest = no_rest) -> SwitchRules:
-    """The rules of a switch after it has carried out operations."""
-    flows = {flow.key: flow for flow in resting(rules.flows, rest)}
-    groups = {group.id: group for group in rules.groups}
-    meters = {meter.id: meter for meter in rules.meters}
-    for operation in resting(operations, rest):
-        match operation:
-            case AddMeter(meter) | ChangeMeter(meter):
-                meters[meter.id] = meter
-            case AddGroup(group):
-                groups[group.id] = group
-            case AddFlow(flow):
-                flows[flow.key] = flow
-            case RemoveFlow(flow):
-                flows.pop(flow.key, None)
-            case RemoveGroup(group):
-                groups.pop(group.id, None)
-            case RemoveMeter(meter):
-                meters.pop(meter.id, None)
-    return SwitchRules(
-        frozenset(resting(flows.values(), rest)),
-        frozenset(resting(groups.values(), rest)),
-        frozenset(resting(meters.values(), rest)),
+def _inner(change: Difference, rest: Rest) -> tuple[Operation, ...]:
+    """What no packet can meet yet."""
+    return (
+        *(AddMeter(meter) for meter in change.add_meters),
+        *(ChangeMeter(meter) for meter in change.changed_meters),
+        *(AddGroup(group) for group in change.add_groups),
+        *(AddFlow(flow) for flow in resting(change.replaced, rest) if admits_switch(flow)),
+        *(
+            AddFlow(flow)
+            for flow in resting(change.add_flows, rest)
+            if flow.table is Table.TRANSIT or admits_switch(flow)
+        ),
     )
 
 
-def apply_stage(rules: RuleSet, stage: Stage) -> RuleSet:
+def _hop_by_hop(change: Difference) -> list[FlowChange]:
+    """What decides over packets by destination, or by a label that keeps its way and gets another fallback."""
+    return [
+        *(AddFlow(flow) for flow in change.replaced if flow.table >= Table.TRANSIT),
+        *(AddFlow(flow) for flow in change.add_flows if flow.table is Table.DEFAULT),
+        *(RemoveFlow(flow) for flow in change.remove_flows if flow.table is Table.DEFAULT),
+    ]
+
+
+def _at_ingress(
+    change: Difference, rounds: Mapping[tuple[str, str], int], rest: Rest
+) -> dict[int, tuple[Operation, ...]]:
+    """What packets meet where they come in, by round."""
+    changes: list[FlowChange] = [
+        AddFlow(flow) for flow in resting((*change.replaced, *change.add_flows), rest) if _is_ingress(flow)
+    ]
+    # A pair that loses its plan must fall back to default routing before its label goes.
+    changes += (RemoveFlow(flow) for flow in resting(change.remove_flows, rest) if _is_ingress(flow))
+    found: dict[int, list[FlowChange]] = {}
+    for flip in changes:
+        match = flip.flow.match
+        pair = (match.ipv4_src or "", match.ipv4_dst or "")
+        number = rounds.get(pair, 0) if flip.flow.table is Table.CLASSIFY else 0
+        found.setdefault(number, []).append(flip)
+    return {number: tuple(in_turn(flips)) for number, flips in found.items()}
+
+
+def _is_ingress(flow: FlowRule) -> bool:
+    return flow.table <= Table.CLASSIFY and not admits_switch(flow)
+
+
+def apply_stage(rules: RuleSet, stage: Stage, rest: Rest = no_rest) -> dict[str, SwitchRules]:
     """The rules of all switches after a stage."""
     return {
-        switch: apply_operations(rules.get(switch, SwitchRules()), stage.operations.get(switch, ()))
+        switch: apply_operations(rules.get(switch, SwitchRules()), operations, rest)
+        if (operations := stage.operations.get(switch))
+        else rules[switch]
         for switch in rules.keys() | stage.operations.keys()
     }
-
-
-def resting(items: Iterable[T], rest: Rest) -> Iterator[T]:
-    """The items, with a rest now and then."""
-    for number, item in enumerate(items):
-        if number % _BETWEEN_RESTS == 0:
-            rest()
-        yield item
 
 
 def _renumbered(old: SwitchRules, new: SwitchRules, rest: Rest) -> SwitchRules:
     """The new rules, with ids for their groups that do not mean something else in the old ones."""
     content = {group.id: group for group in old.groups}
+    if content.keys().isdisjoint(group.id for group in new.groups - old.groups):
+        return new
     known = {(group.type, group.buckets): group.id for group in resting(old.groups, rest)}
     taken = content.keys() | {group.id for group in new.groups}
     names: dict[int, int] = {}
@@ -256,8 +269,6 @@ def _renumbered(old: SwitchRules, new: SwitchRules, rest: Rest) -> SwitchRules:
         if content.get(group.id, group) != group:
             names[group.id] = known.get((group.type, group.buckets)) or free_id(group.id, taken.__contains__)
             taken.add(names[group.id])
-    if not names:
-        return new
 
     def renamed(flow: FlowRule) -> FlowRule:
         stays = all(content.get(used) in new.groups for used in _groups(flow))
