@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 from controller import bundles, framework
 from controller.bundles import Step
 from controller.framing import OFP_VERSION, MessageType
-from controller.pending import BatchResult, NoAnswer, Pending, Refusal, RequestRefused
+from controller.pending import BatchResult, NoAnswer, Pending, Refusal, RequestRefused, Waiter
 from controller.turns import TURN_S
 
 if TYPE_CHECKING:
@@ -132,9 +132,22 @@ class Batches:
     def _bundle(self, batch: _Batch[T]) -> None:
         """Send messages in a bundle and commit it; nothing is done where the switch does not make bundles."""
         bundle = next(self._ids)
-        if not self._opened(batch, bundle):
-            self._makes_no_bundles()
-            return
+        xid = self._connection.take_xids(1)
+        opening = self._pending.expect(xid, MessageType.EXPERIMENTER, bundles.answer(bundle, Step.OPEN))
+        try:
+            self._connection.send(bundles.control(xid, bundle, Step.OPEN))
+            if self._makes_bundles is None:
+                # A switch that neither knows bundles nor says so answers this all the same.
+                self._barrier(batch)
+                self._makes_bundles = opening.over.is_set() and opening.error is None
+            if not self._makes_bundles or not self._committed(batch, bundle, opening):
+                self._makes_bundles = False
+                self._connection.makes_no_bundles()
+        finally:
+            self._pending.forget(xid)
+
+    def _committed(self, batch: _Batch[T], bundle: int, opening: Waiter) -> bool:
+        """Fill a bundle and commit it; False where the switch says that it does not make such bundles."""
         most = min(self._bundled.size, len(batch.items) - batch.done)
         first_xid = self._connection.take_xids(most)
         refusals: list[Refusal] = []
@@ -145,37 +158,19 @@ class Batches:
             began_s = framework.now_s()
             # Answered behind all that was added: what was not taken is known now, and the rest would be carried out.
             fault = self._ask(batch, bundle, Step.CLOSE)
-            if fault is None and not refusals:
+            if fault is None and opening.error is None and not refusals:
                 fault = self._ask(batch, bundle, Step.COMMIT)
             else:
                 self._ask(batch, bundle, Step.DISCARD)
         errors = [refusal.error for refusal in refusals] + ([fault.error] if fault is not None else [])
-        if bundles.unfit(errors):
-            self._makes_no_bundles()
-            return
+        if opening.error is not None or bundles.unfit(errors):
+            return False
         if errors:
             batch.refusals += refusals or [Refusal(batch.done, errors[0])]
-            return
-        self._bundled.took(framework.now_s() - began_s)
-        batch.confirmed(sent)
-
-    def _opened(self, batch: _Batch[T], bundle: int) -> bool:
-        if self._makes_bundles:
-            return self._ask(batch, bundle, Step.OPEN) is None
-        xid = self._connection.take_xids(1)
-        opening = self._pending.expect(xid, MessageType.EXPERIMENTER, bundles.answer(bundle, Step.OPEN))
-        try:
-            self._connection.send(bundles.control(xid, bundle, Step.OPEN))
-            # A switch that neither knows bundles nor says so answers this all the same.
-            self._barrier(batch)
-            self._makes_bundles = opening.over.is_set() and opening.error is None
-        finally:
-            self._pending.forget(xid)
-        return self._makes_bundles
-
-    def _makes_no_bundles(self) -> None:
-        self._makes_bundles = False
-        self._connection.makes_no_bundles()
+        else:
+            self._bundled.took(framework.now_s() - began_s)
+            batch.confirmed(sent)
+        return True
 
     def _stream(
         self,

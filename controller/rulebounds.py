@@ -27,11 +27,17 @@ class RuleBounds:
     parts: int = 1 << 18
 
     def excess(self, rules: SwitchRules) -> str | None:
-        """What is too many in these rules, as ``70000 flows, more than 65536``; None where they fit."""
-        return _excess("flows", len(rules.flows), self.flows) or _excess("groups", len(rules.groups), self.groups)
+        """What is too many in these rules, as ``40000 flows, more than 32768,``; None where they fit."""
+        return (
+            _excess("flows", len(rules.flows), self.flows)
+            or _excess("groups", len(rules.groups), self.groups)
+            or _excess("meters", len(rules.meters), self.meters)
+            or _excess(_PARTS, sum(map(_flow_parts, rules.flows)) + sum(map(_group_parts, rules.groups)), self.parts)
+        )
 
 
 RULE_BOUNDS = RuleBounds()
+_PARTS = "actions and buckets"
 
 
 class RulesRead:
@@ -63,15 +69,14 @@ class RulesRead:
             self.foreign += 1
         else:
             self._flows.add(flow)
-            self._hold("flows", len(self._flows), self._bounds.flows, len(flow.actions))
+            self._hold("flows", len(self._flows), self._bounds.flows, _flow_parts(flow))
         self._rest()
 
     def group(self, group: Group | None) -> None:
         """Take a group; None is somebody else's."""
         if group is not None:
             self._groups.add(group)
-            parts = sum(1 + len(bucket.actions) for bucket in group.buckets)
-            self._hold("groups", len(self._groups), self._bounds.groups, parts)
+            self._hold("groups", len(self._groups), self._bounds.groups, _group_parts(group))
         self._rest()
 
     def meter(self, meter: AnyMeter | None) -> None:
@@ -83,7 +88,7 @@ class RulesRead:
 
     def _hold(self, what: str, count: int, most: int, parts: int) -> None:
         self._parts += parts
-        excess = _excess(what, count, most) or _excess("actions and buckets", self._parts, self._bounds.parts)
+        excess = _excess(what, count, most) or _excess(_PARTS, self._parts, self._bounds.parts)
         if excess is not None:
             raise Violation(
                 "reply",
@@ -93,3 +98,11 @@ class RulesRead:
 
 def _excess(what: str, count: int, most: int) -> str | None:
     return f"{count} {what}, more than {most}," if count > most else None
+
+
+def _flow_parts(flow: FlowRule) -> int:
+    return len(flow.actions)
+
+
+def _group_parts(group: Group) -> int:
+    return sum(1 + len(bucket.actions) for bucket in group.buckets)

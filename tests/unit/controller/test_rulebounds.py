@@ -68,4 +68,9 @@ def test_others_get_their_turn_after_each_rule_ours_or_not():
 def test_a_plan_is_measured_by_the_same_bounds():
     assert BOUNDS.excess(SwitchRules(frozenset(map(flow, range(3))))) is None
     assert BOUNDS.excess(SwitchRules(frozenset(map(flow, range(4))))) == "4 flows, more than 3,"
+    assert BOUNDS.excess(SwitchRules(groups=frozenset(map(group, range(3))))) == "3 groups, more than 2,"
+    meters = frozenset(Meter(number, 1, 1) for number in range(3))
+    assert BOUNDS.excess(SwitchRules(meters=meters)) == "3 meters, more than 2,"
+    crowded = SwitchRules(frozenset({flow(1, actions=3)}), frozenset({group(1, buckets=2, actions=3)}))
+    assert BOUNDS.excess(crowded) == "11 actions and buckets, more than 10,"
     assert RULE_BOUNDS.flows == 32_768
