@@ -7,8 +7,13 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from controller.batches import Window
+from controller import framework
+from controller.batches import Batches, Message, Window
+from controller.framing import MessageType
+from controller.pending import Pending, answer_limits
 
 ONF, CONTROL, ADD = 0x4F4E4600, 2300, 2301
 OPEN, CLOSE, COMMIT, DISCARD = 0, 2, 4, 6
@@ -269,3 +274,87 @@ def test_windows_grow_with_quick_switches_and_shrink_with_slow_ones():
     for _ in range(20):
         window.took(1.0)
     assert window.size == 16
+
+
+class MemorySwitch:
+    """A connection and the switch behind it, without a socket; it carries out what it is sent, and never waits."""
+
+    def __init__(self, *, makes_bundles: bool) -> None:
+        self.makes_bundles = makes_bundles
+        self.pending = Pending(answer_limits(1000, 1000, 1000, 1000, 1000))
+        self.batches = Batches(self, self.pending)  # type: ignore[arg-type]
+        self.carried_out: list[bytes] = []
+        self.bundle: list[bytes] | None = None
+        self.told = 0
+        self.most_in_a_turn = 0
+        self._xid = 0
+
+    def take_xids(self, count: int) -> int:
+        self._xid += count
+        return self._xid - count + 1
+
+    def send(self, data: bytes) -> bool:
+        sent = 0
+        while data:
+            _, kind, size, xid = struct.unpack_from("!BBHI", data)
+            self.take(kind, xid, data[8:size])
+            data = data[size:]
+            sent += 1
+        self.most_in_a_turn = max(self.most_in_a_turn, sent)
+        return True
+
+    def take(self, kind: int, xid: int, body: bytes) -> None:
+        if kind != MessageType.EXPERIMENTER:
+            self.carried_out.append(body)
+        elif not self.makes_bundles:
+            self.pending.error(xid, "no such experimenter")
+        elif struct.unpack_from("!I", body, 4)[0] == ADD:
+            assert self.bundle is not None
+            self.bundle.append(body[24:])
+        elif struct.unpack_from("!H", body, 12)[0] == OPEN:
+            assert self.bundle is None
+            self.bundle = []
+            self.pending.reply(xid, b"", more=False)
+
+    def exchange(self, *asked: Any) -> None:
+        if "COMMIT" in asked[-1]:
+            assert self.bundle is not None
+            self.carried_out += self.bundle
+            self.bundle = None
+
+    def wait_for_room(self, *_: Any) -> bool:
+        return True
+
+    def makes_no_bundles(self) -> None:
+        self.told += 1
+
+
+FLOW_MOD, GROUP_MOD, METER_MOD = 14, 15, 29
+
+
+@given(st.lists(st.sampled_from([FLOW_MOD, GROUP_MOD, METER_MOD]), max_size=40), st.booleans(), st.booleans())
+def test_messages_are_carried_out_in_order_each_once(kinds: list[int], makes_bundles: bool, bundled: bool):
+    messages = [Message(kind, bytes((number,))) for number, kind in enumerate(kinds)]
+    switch = MemorySwitch(makes_bundles=makes_bundles)
+
+    for _ in range(2):
+        switch.carried_out.clear()
+        assert switch.batches.send(messages, lambda message: message, 10.0, bundled=bundled).errors == ()
+        assert switch.carried_out == [message.body for message in messages]
+    assert switch.bundle is None
+    assert switch.told <= (not makes_bundles)
+
+
+@pytest.mark.parametrize("makes_bundles", [True, False])
+def test_others_get_their_turn_after_a_millisecond_of_encoding(makes_bundles: bool, monkeypatch: pytest.MonkeyPatch):
+    clock_s = itertools.count(0, 0.0001)
+    slept: list[float] = []
+    monkeypatch.setattr(framework, "now_s", lambda: next(clock_s))
+    monkeypatch.setattr(framework, "sleep", slept.append)
+    switch = MemorySwitch(makes_bundles=makes_bundles)
+
+    switch.batches.send([Message(FLOW_MOD, b"")] * 5000, lambda message: message, 60.0)
+
+    assert len(switch.carried_out) == 5000
+    assert switch.most_in_a_turn <= 12
+    assert len(slept) >= 400
