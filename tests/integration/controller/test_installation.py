@@ -1,4 +1,4 @@
-"""The benchmark of installation on a real switch: every way leaves exactly the rules asked for, and no packet is lost."""
+"""The benchmark of installation on a real switch: every way leaves exactly the rules asked for, no packet is lost."""
 
 from __future__ import annotations
 
