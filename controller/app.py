@@ -17,9 +17,9 @@ from controller.endpoint import Endpoint
 from controller.expiry import LOOK_S, ExpiryWatch
 from controller.runtime import Task
 from controller.store import Store
+from controller.strays import Mend, TablesRead
 from controller.tls import TlsIdentity
 from controller.trust import trusted_switches
-from dataplane.rules import SwitchRules
 from dataplane.update import Operation
 from topologies.errors import HeddleError
 from topologies.fabric import Fabric
@@ -84,10 +84,10 @@ class ConnectedSwitch:
     def read_counters(self, ports: Sequence[int]) -> list[wire.PortCounters]:
         return wire.read_counters(self._connection, ports)
 
-    def read_rules(self) -> tuple[SwitchRules, int]:
+    def read_rules(self) -> TablesRead:
         return wire.read_rules(self._connection)
 
-    def commit(self, operations: Sequence[Operation]) -> tuple[str, ...]:
+    def commit(self, operations: Sequence[Operation | Mend]) -> tuple[str, ...]:
         result = self._connection.send_batch(operations, wire.encode)
         return tuple(wire.describe_error(refusal.error) for refusal in result.errors)
 

@@ -203,7 +203,7 @@ class Core:
 
     def _welcome(self, switch: Switch, name: str) -> None:
         try:
-            rules, foreign = switch.read_rules()
+            rules, foreign = switch.read_rules()[:2]
             rules, refused = add_missing(switch, rules, self._first_rules(name, switch.dpid), turns(self._runtime))
         except HeddleError as error:
             if not switch.is_connected:

@@ -1,10 +1,11 @@
 """Whether a switch whose channel is lost is dead: its neighbours send it what its data plane returns.
 
-A channel that is lost says nothing of the data plane, and nobody can ask the switch. So each neighbour's port that leads
-to it sends its probes under a label that the switch returns by its own rules (`dataplane.echo`). It counts as dead when
-all these ports have lost several in a row, two ports at least where there are so many, and none of them received
-anything between two readings of its counter: a saturated link loses probes, but its counter moves, and what returns
-one probe in five is alive. A cable for which the switch had no such rules when its channel was lost proves nothing.
+A channel that is lost says nothing of the data plane, and nobody can ask the switch. So each neighbour's port that
+leads to it sends its probes under a label that the switch returns by its own rules (`dataplane.echo`). It counts as
+dead when all these ports have lost several in a row, two ports at least where there are so many, and none of them
+received anything between two readings of its counter: a saturated link loses probes, but its counter moves, and what
+returns one probe in five is alive. A cable for which the switch had no such rules when its channel was lost proves
+nothing.
 
 A dead switch carries nothing. It is alive again once its channel is back and its rules were read; until then it may
 forward by rules of long ago.

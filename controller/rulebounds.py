@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from controller.framing import Violation
+from controller.strays import StrayFlow, TablesRead
 from dataplane.rules import AnyMeter, FlowRule, Group, SwitchRules
 
 
@@ -56,34 +57,52 @@ class RulesRead:
         self._flows: set[FlowRule] = set()
         self._groups: set[Group] = set()
         self._meters: set[AnyMeter] = set()
-        self.foreign = 0
+        self._stray_flows: set[StrayFlow] = set()
+        self._stray_groups: set[int] = set()
+        self._stray_meters: set[int] = set()
+        self._foreign = 0
 
     @property
-    def rules(self) -> SwitchRules:
-        """All of ours so far."""
-        return SwitchRules(frozenset(self._flows), frozenset(self._groups), frozenset(self._meters))
+    def tables(self) -> TablesRead:
+        """All so far."""
+        rules = SwitchRules(frozenset(self._flows), frozenset(self._groups), frozenset(self._meters))
+        groups, meters = frozenset(self._stray_groups), frozenset(self._stray_meters)
+        return TablesRead(rules, self._foreign, frozenset(self._stray_flows), groups, meters)
 
-    def flow(self, flow: FlowRule | None) -> None:
+    def flow(self, flow: FlowRule | StrayFlow | None) -> None:
         """Take a flow; None is somebody else's. Like its siblings raises `Violation` where there are too many."""
         if flow is None:
-            self.foreign += 1
+            self._foreign += 1
         else:
-            self._flows.add(flow)
-            self._hold("flows", len(self._flows), self._bounds.flows, _flow_parts(flow))
+            parts = 0
+            if isinstance(flow, StrayFlow):
+                self._stray_flows.add(flow)
+            else:
+                self._flows.add(flow)
+                parts = _flow_parts(flow)
+            self._hold("flows", len(self._flows) + len(self._stray_flows), self._bounds.flows, parts)
         self._rest()
 
-    def group(self, group: Group | None) -> None:
-        """Take a group; None is somebody else's."""
+    def group(self, group: Group | int | None) -> None:
+        """Take a group, or its id where only that is ours; None is somebody else's."""
         if group is not None:
-            self._groups.add(group)
-            self._hold("groups", len(self._groups), self._bounds.groups, _group_parts(group))
+            parts = 0
+            if isinstance(group, int):
+                self._stray_groups.add(group)
+            else:
+                self._groups.add(group)
+                parts = _group_parts(group)
+            self._hold("groups", len(self._groups) + len(self._stray_groups), self._bounds.groups, parts)
         self._rest()
 
-    def meter(self, meter: AnyMeter | None) -> None:
-        """Take a meter; None is somebody else's."""
+    def meter(self, meter: AnyMeter | int | None) -> None:
+        """Take a meter, or its id where only that is ours; None is somebody else's."""
         if meter is not None:
-            self._meters.add(meter)
-            self._hold("meters", len(self._meters), self._bounds.meters, 0)
+            if isinstance(meter, int):
+                self._stray_meters.add(meter)
+            else:
+                self._meters.add(meter)
+            self._hold("meters", len(self._meters) + len(self._stray_meters), self._bounds.meters, 0)
         self._rest()
 
     def _hold(self, what: str, count: int, most: int, parts: int) -> None:

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Protocol, TypeVar
 
+from controller.strays import Mend, TablesRead
 from controller.wire import Port, PortCounters
-from dataplane.rules import SwitchRules
 from dataplane.update import Operation
 
 T = TypeVar("T")
@@ -77,8 +77,8 @@ class Switch(Protocol):
         """
         ...
 
-    def read_rules(self) -> tuple[SwitchRules, int]:
-        """Our rules in its tables, and how many flows are somebody else's; waits.
+    def read_rules(self) -> TablesRead:
+        """What its tables hold; waits.
 
         Raises
         ------
@@ -87,7 +87,7 @@ class Switch(Protocol):
         """
         ...
 
-    def commit(self, operations: Sequence[Operation]) -> tuple[str, ...]:
+    def commit(self, operations: Sequence[Operation | Mend]) -> tuple[str, ...]:
         """Carry out operations in order and wait until they are in force; returns what the switch refused.
 
         Where it refuses something, its rules have to be read. On a switch that makes bundles (`controller.batches`),

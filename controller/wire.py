@@ -15,9 +15,9 @@ from controller.channel import Connection
 from controller.framework import ofproto as ofp
 from controller.framework import ofproto_parser as parser
 from controller.rulebounds import RULE_BOUNDS, RuleBounds, RulesRead
+from controller.strays import TablesRead
 from controller.wire_decode import flows_in, groups_in, meters_in
 from controller.wire_encode import encode
-from dataplane.rules import SwitchRules
 
 __all__ = [
     "PacketIn",
@@ -150,8 +150,8 @@ def read_counters(connection: Connection, ports: Sequence[int] | None = None) ->
 # ── rules ────────────────────────────────────────────────────────────────────────────────────────
 
 
-def read_rules(connection: Connection, bounds: RuleBounds = RULE_BOUNDS) -> tuple[SwitchRules, int]:
-    """Our rules in a switch's tables, and how many flows there are somebody else's.
+def read_rules(connection: Connection, bounds: RuleBounds = RULE_BOUNDS) -> TablesRead:
+    """What a switch's tables hold: our rules, what bears their mark, and how many flows are somebody else's.
 
     Every part of an answer is read and dropped as it comes. A switch that holds more rules of ours than the bounds
     (32,768 flows, 8,192 groups, 8,192 meters) is disconnected as one that breaks the rules of the channel.
@@ -173,7 +173,7 @@ def read_rules(connection: Connection, bounds: RuleBounds = RULE_BOUNDS) -> tupl
     ask(parser.OFPFlowStatsRequest(connection), flows_in, read.flow)
     ask(parser.OFPGroupDescStatsRequest(connection, 0), groups_in, read.group)
     ask(parser.OFPMeterConfigStatsRequest(connection, 0, ofp.OFPM_ALL), meters_in, read.meter)
-    return read.rules, read.foreign
+    return read.tables
 
 
 # ── errors ───────────────────────────────────────────────────────────────────────────────────────

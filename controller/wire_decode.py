@@ -13,6 +13,7 @@ from socket import inet_ntoa
 from typing import Any, TypeAlias
 
 from controller.framework import ofproto as ofp
+from controller.strays import StrayFlow
 from controller.wire_encode import METER_FLAGS, RATE_CAP_FLAGS
 from dataplane.rules import (
     COOKIE_TAG,
@@ -70,33 +71,53 @@ class _NotOurs(Exception):
     """A construct that we never send."""
 
 
-def flows_in(reply: bytes) -> Iterator[FlowRule | None]:
-    """The flows of a reply (section 7.3.5.2) one by one; None for each that says what no rule of ours can say."""
+def flows_in(reply: bytes) -> Iterator[FlowRule | StrayFlow | None]:
+    """The flows of a reply (section 7.3.5.2) one by one; None for each that has no cookie of ours."""
     offset = _ENTRIES_AT
     while offset < len(reply):
         entry = _FLOW.unpack_from(reply, offset)
-        yield _flow(reply, offset + _FLOW.size, offset + entry[0], *entry[1:]) if entry[5] >> 48 == COOKIE_TAG else None
+        size, *said = entry
+        if entry[5] >> 48 != COOKIE_TAG:
+            yield None
+        else:
+            at = offset + _FLOW.size
+            yield _flow(reply, at, offset + size, *said) or _stray(reply, at, *said[:2], said[-1])
         offset += entry[0]
 
 
-def groups_in(reply: bytes) -> Iterator[Group | None]:
-    """The groups of a reply (section 7.3.5.10) one by one; None for each that is not ours by id or content."""
+def groups_in(reply: bytes) -> Iterator[Group | int | None]:
+    """The groups of a reply (section 7.3.5.10) one by one: its id where only that is ours, None where that is not."""
     offset = _ENTRIES_AT
     while offset < len(reply):
         size, kind, identifier = _GROUP.unpack_from(reply, offset)
         ours = GROUP_ID_BASE <= identifier < GROUP_ID_END
-        yield _group(reply, offset + _GROUP.size, offset + size, kind, identifier) if ours else None
+        yield (_group(reply, offset + _GROUP.size, offset + size, kind, identifier) or identifier) if ours else None
         offset += size
 
 
-def meters_in(reply: bytes) -> Iterator[AnyMeter | None]:
-    """The meters of a reply (section 7.3.5.13) one by one; None for each that is not ours by id or content."""
+def meters_in(reply: bytes) -> Iterator[AnyMeter | int | None]:
+    """The meters of a reply (section 7.3.5.13) one by one: its id where only that is ours, None where that is not."""
     offset = _ENTRIES_AT
     while offset < len(reply):
         size, flags, identifier = _METER.unpack_from(reply, offset)
-        one_band = size == _METER.size + _BAND.size and METER_ID_BASE <= identifier < METER_ID_END
-        yield _meter(flags, identifier, *_BAND.unpack_from(reply, offset + _METER.size)) if one_band else None
+        if not METER_ID_BASE <= identifier < METER_ID_END:
+            yield None
+        elif size == _METER.size + _BAND.size:
+            yield _meter(flags, identifier, *_BAND.unpack_from(reply, offset + _METER.size)) or identifier
+        else:
+            yield identifier
         offset += size
+
+
+def _stray(reply: bytes, offset: int, table: int, priority: int, cookie: int) -> StrayFlow:
+    """A flow that says under our cookie what no rule of ours says."""
+    _, size = _TYPE_SIZE.unpack_from(reply, offset)
+    try:
+        match = _match(reply, offset + _TYPE_SIZE.size, offset + size)
+        key = (Table(table), priority, match)
+    except (_NotOurs, ValueError):
+        key = None
+    return StrayFlow(table, priority, cookie, reply[offset : offset + (size + 7) // 8 * 8], key)
 
 
 def _flow(

@@ -14,6 +14,7 @@ from typing import Any
 
 from controller.batches import Message
 from controller.framework import ofproto as ofp
+from controller.strays import Mend, RemoveStray, RestoreGroup, StrayFlow
 from dataplane.rules import (
     ETH_TYPE_MPLS,
     Action,
@@ -61,9 +62,13 @@ _CACHED = 4096
 """Actions of a switch's rules are few, and the same again and again."""
 
 
-def encode(operation: Operation) -> Message:
+def encode(operation: Operation | Mend) -> Message:
     """The message that carries out an operation."""
     match operation:
+        case RestoreGroup(group):
+            return Message(ofp.OFPT_GROUP_MOD, _group_mod(group, ofp.OFPGC_MODIFY))
+        case RemoveStray(flow):
+            return Message(_FLOW, _remove_stray(flow))
         case AddFlow(flow):
             return Message(_FLOW, _add_flow(flow))
         case RemoveFlow(flow):
@@ -96,10 +101,16 @@ def _remove_flow(flow: FlowRule) -> bytes:
     return head + _ANY_FLOW + _match(flow.match)
 
 
+def _remove_stray(flow: StrayFlow) -> bytes:
+    """By what the switch said of it, to the bit."""
+    head = _FLOW_MOD.pack(flow.cookie, _EXACT_COOKIE, flow.table, ofp.OFPFC_DELETE_STRICT, 0, 0, flow.priority)
+    return head + _ANY_FLOW + flow.match
+
+
 def _group_mod(group: Group, command: int) -> bytes:
     """Section 7.3.4.2."""
     head = _GROUP_MOD.pack(command, group.type, group.id)
-    if command != ofp.OFPGC_ADD:
+    if command == ofp.OFPGC_DELETE:
         return head
     weighted = group.type is GroupType.SELECT
     parts = [head]

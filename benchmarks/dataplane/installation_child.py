@@ -82,7 +82,7 @@ class Child(framework.App):
         self._longest_s = 0.0
         begun_s = time.perf_counter()
         if command == "read":
-            rules, _ = wire.read_rules(switch)
+            rules = wire.read_rules(switch).rules
             said: dict[str, Any] = {"whole": rules.flows == {*self._wanted, *base_flows()}}
         elif command == "plain":
             result = switch.send_batch(operations, wire.encode, bundled=False)

@@ -16,6 +16,7 @@ from controller.core import Core
 from controller.discovery import PortId
 from controller.planning import PlanRequest, make_plan
 from controller.store import Store
+from controller.strays import TablesRead
 from controller.wire import PacketIn, Port, PortCounters
 from dataplane.echo import returning_ports
 from dataplane.pipeline import ipv4_packet
@@ -160,10 +161,10 @@ class FakeSwitch:
         self._wait(self.read_s)
         return [PortCounters(port, 0, 0, self._world.received[PortId(self.dpid, port)]) for port in ports]
 
-    def read_rules(self) -> tuple[SwitchRules, int]:
+    def read_rules(self) -> TablesRead:
         self._wait(self.read_s)
         self._world.while_reading()
-        return self.rules, self._world.foreign
+        return TablesRead(self.rules, self._world.foreign)
 
     def commit(self, operations: Sequence[Operation]) -> tuple[str, ...]:
         self._wait(self.commit_s)

@@ -248,7 +248,7 @@ class Child(framework.App):
         said["foreign_at_first"] = wire.read_rules(switch)[1]
 
         said["refused"] = self.send(switch, difference(SwitchRules(), RULES).additions())
-        found, said["foreign_then"] = wire.read_rules(switch)
+        found, said["foreign_then"] = wire.read_rules(switch)[:2]
         said["missing"] = [repr(flow) for flow in RULES.flows - found.flows]
         said["extra"] = [repr(flow) for flow in found.flows - RULES.flows]
         said["same_groups"] = found.groups == RULES.groups
@@ -278,7 +278,7 @@ class Child(framework.App):
         said["changed"] = [str(rule) for rule in after.flows - before.flows]
         said["metered"] = meter in after.meters
 
-        found, _ = wire.read_rules(switch)
+        found = wire.read_rules(switch)[0]
         for stage in stages({"s": found}, {}):
             said.setdefault("removal_refused", []).extend(self.send(switch, stage.operations["s"]))
             found = apply_operations(found, stage.operations["s"])

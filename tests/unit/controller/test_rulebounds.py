@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from controller.framing import Violation
 from controller.rulebounds import RULE_BOUNDS, RuleBounds, RulesRead
+from controller.strays import StrayFlow, TablesRead
 from dataplane.rules import Bucket, FlowRule, Group, GroupType, Match, Meter, Output, SwitchRules, Table
 
 BOUNDS = RuleBounds(flows=3, groups=2, meters=2, parts=10)
+STRAY = StrayFlow(0, 1, 0x4844 << 48, b"", None)
 
 
 def flow(number: int, actions: int = 1) -> FlowRule:
@@ -19,9 +23,10 @@ def group(number: int, buckets: int = 1, actions: int = 1) -> Group:
 
 def test_rules_up_to_the_bounds_are_kept_and_others_counted():
     read = RulesRead(BOUNDS, lambda: None)
-    for number in range(3):
+    for number in range(2):
         read.flow(flow(number))
         read.flow(None)
+    read.flow(STRAY)
     for number in range(2):
         read.group(group(number))
         read.group(None)
@@ -29,15 +34,25 @@ def test_rules_up_to_the_bounds_are_kept_and_others_counted():
         read.meter(None)
 
     meters = frozenset({Meter(0, 1, 1), Meter(1, 1, 1)})
-    assert read.rules == SwitchRules(frozenset(map(flow, range(3))), frozenset(map(group, range(2))), meters)
-    assert read.foreign == 3
+    rules = SwitchRules(frozenset(map(flow, range(2))), frozenset(map(group, range(2))), meters)
+    assert read.tables == TablesRead(rules, 2, frozenset({STRAY}))
+
+
+def test_what_bears_our_mark_counts_as_ours():
+    read = RulesRead(BOUNDS, lambda: None)
+    read.group(7)
+    read.meter(8)
+    assert read.tables == TablesRead(SwitchRules(), 0, frozenset(), frozenset({7}), frozenset({8}))
 
 
 @pytest.mark.parametrize(
     ("what", "take"),
     [
         ("4 flows, more than 3,", lambda read, number: read.flow(flow(number))),
+        ("4 flows, more than 3,", lambda read, number: read.flow(replace(STRAY, priority=number))),
         ("3 groups, more than 2,", lambda read, number: read.group(group(number))),
+        ("3 groups, more than 2,", lambda read, number: read.group(number)),
+        ("3 meters, more than 2,", lambda read, number: read.meter(number)),
         ("3 meters, more than 2,", lambda read, number: read.meter(Meter(number, 1, 1))),
         ("actions and buckets, more than 10,", lambda read, number: read.flow(flow(number, actions=6))),
         ("actions and buckets, more than 10,", lambda read, number: read.group(group(number, buckets=6, actions=0))),

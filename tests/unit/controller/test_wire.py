@@ -16,6 +16,7 @@ from controller import bundles, framework, wire
 from controller.batches import Message
 from controller.checking import check_message
 from controller.framework import ofproto, ofproto_parser
+from controller.strays import RemoveStray, RestoreGroup, StrayFlow
 from controller.wire_decode import flows_in, groups_in, meters_in
 from dataplane.rules import (
     COOKIE_TAG,
@@ -378,24 +379,53 @@ def applying(*actions: Any) -> dict[str, Any]:
         {"instructions": [ofproto_parser.OFPInstructionGotoTable(77)]},
     ],
 )
-def test_a_flow_that_was_tampered_with_is_not_ours(changes: dict[str, Any]):
+def test_a_flow_that_was_tampered_with_is_told_from_ours_and_removed_by_what_it_says(changes: dict[str, Any]):
     rule = FlowRule(Table.GUARD, 1, Match(in_port=1), (Output(PORT_CONTROLLER),), role=Role.GUARD)
     good, bad = their_message(AddFlow(rule)), their_message(AddFlow(rule))
     for name, value in changes.items():
         setattr(bad, name, value)
 
     ours, spoilt = flow_entry(good), flow_entry(bad)
-    assert list(flows_in(reply(ofproto.OFPMP_FLOW, ours, spoilt, ours))) == [rule, None, rule]
+    first, stray, last = flows_in(reply(ofproto.OFPMP_FLOW, ours, spoilt, ours))
+    assert (first, last) == (rule, rule)
+    if bad.cookie == 5:
+        assert stray is None
+        return
+    assert isinstance(stray, StrayFlow)
+    known = bad.table_id in set(Table) and "match" not in changes
+    assert stray.key == ((rule.table, bad.priority, rule.match) if known else None)
+    removal = ofproto_parser.OFPFlowMod(
+        PROTOCOL,
+        cookie=bad.cookie,
+        cookie_mask=0xFFFF_FFFF_FFFF_FFFF,
+        table_id=bad.table_id,
+        command=ofproto.OFPFC_DELETE_STRICT,
+        priority=bad.priority,
+        out_port=ofproto.OFPP_ANY,
+        out_group=ofproto.OFPG_ANY,
+        match=bad.match,
+    )
+    assert whole(wire.encode(RemoveStray(stray))) == their_bytes(removal)
 
 
 @pytest.mark.parametrize("timeouts_s", [(10, 0), (0, 10)])
 def test_a_flow_that_will_vanish_is_not_ours(timeouts_s: tuple[int, int]):
-    message = their_message(AddFlow(FlowRule(Table.GUARD, 1, Match(in_port=1))))
+    rule = FlowRule(Table.GUARD, 1, Match(in_port=1))
 
-    assert list(flows_in(reply(ofproto.OFPMP_FLOW, flow_entry(message, *timeouts_s)))) == [None]
+    (stray,) = flows_in(reply(ofproto.OFPMP_FLOW, flow_entry(their_message(AddFlow(rule)), *timeouts_s)))
+    assert isinstance(stray, StrayFlow)
+    assert stray.key == rule.key
 
 
-def test_groups_and_meters_of_others_are_not_ours():
+@given(groups)
+def test_a_group_gets_its_content_back_as_the_framework_writes_it(group: Group):
+    theirs = their_message(AddGroup(group))
+    theirs.command = ofproto.OFPGC_MODIFY
+
+    assert whole(wire.encode(RestoreGroup(group))) == their_bytes(theirs)
+
+
+def test_groups_and_meters_of_others_are_not_ours_and_of_what_was_changed_the_id_is():
     group = Group(GROUP_ID_BASE, GroupType.SELECT, (Bucket((Output(1),)),))
     meter = Meter(METER_ID_BASE, 100, 10)
     indirect, decapsulating = their_message(AddGroup(group)), their_message(AddGroup(group))
@@ -407,9 +437,9 @@ def test_groups_and_meters_of_others_are_not_ours():
     two_bands.bands *= 2
 
     others = [their_message(AddGroup(replace(group, id=5))), indirect, decapsulating]
-    assert list(groups_in(reply(ofproto.OFPMP_GROUP_DESC, *map(group_entry, others)))) == [None] * 3
+    assert list(groups_in(reply(ofproto.OFPMP_GROUP_DESC, *map(group_entry, others)))) == [None] + [group.id] * 2
     others = [their_message(AddMeter(replace(meter, id=5))), without_burst, marking, two_bands]
-    assert list(meters_in(reply(ofproto.OFPMP_METER_CONFIG, *map(meter_entry, others)))) == [None] * 4
+    assert list(meters_in(reply(ofproto.OFPMP_METER_CONFIG, *map(meter_entry, others)))) == [None] + [meter.id] * 3
 
 
 def a_port(**changes: Any) -> Any:
