@@ -1,36 +1,49 @@
-"""Brings the switches to the rules asked for, in the order that `dataplane.update` computes."""
+"""Brings the switches to the rules asked for: does what an update's state machine says, and says how it went."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from controller.rulebounds import RULE_BOUNDS
-from controller.runtime import Runtime, Switch
-from dataplane.rules import PushLabel, RuleSet, SwitchRules, Table
-from dataplane.update import (
-    AddFlow,
-    Operation,
-    RemoveFlow,
-    Rest,
-    Stage,
-    apply_operations,
-    difference,
-    no_rest,
-    resting,
-    stages,
+from controller.runtime import Runtime, Switch, Task
+from dataplane.clearing import labelled_only, labels_of, needed_labels
+from dataplane.drain import DRAIN_S, MOST_S
+from dataplane.flips import FlipOrder, Move, Overload
+from dataplane.machine import UpdateMachine
+from dataplane.rules import RuleSet, SwitchRules, ToGroup
+from dataplane.update import Operation, Rest, apply_operations, difference, no_rest, resting
+from dataplane.updating import (
+    LOST,
+    Command,
+    Commit,
+    Done,
+    Ended,
+    Event,
+    Fate,
+    Follows,
+    Lost,
+    Moved,
+    Passed,
+    Refused,
+    Result,
+    SwitchResult,
+    Uncertain,
+    Wait,
 )
 from topologies.errors import HeddleError
+from topologies.fabric import Fabric
 
 log = logging.getLogger(__name__)
 
-DRAIN_S = 2.0
-"""Wait before old labels go: what packets under way may spend in the queues of their path."""
 _LOOK_S = 0.05
 _TURN_S = 0.002
 """How long rules are compared before other tasks get a turn: a switch can hold very many."""
+
+CountLabels = Callable[[AbstractSet[int]], Mapping[int, int]]
+"""Packets that the switches in reach have counted for labels; waits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +58,24 @@ class Target:
         Switches that take no rules, and are left as they are too.
     spared : frozenset of int
         Labels that a switch out of reach may still push: whoever forwards on one goes on doing so.
+    fabric : Fabric, optional
+        What the rules were made for. Without it default routing may lose packets while it changes.
+    moves : tuple of Move
+        What every planned pair puts on links before and after. Without them pairs flip all at once, and all flip back
+        where one of their switches does not do it.
+    flips : FlipOrder, optional
+        The order for these moves, where it is known already.
+    queue_s : float
+        What packets may spend in the queues of their path (`dataplane.drain.queue_s`).
     """
 
     rules: RuleSet
     leave: frozenset[str] = frozenset()
     spared: frozenset[int] = frozenset()
+    fabric: Fabric | None = None
+    moves: tuple[Move, ...] = ()
+    flips: FlipOrder | None = None
+    queue_s: float = DRAIN_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +96,14 @@ class Outcome:
         Switches that have the target's rules, and stayed connected all the while.
     cleared : bool
         Whether the old rules are gone as well.
+    follows : Follows
+        Which plan planned traffic follows: each pair one of them, whole.
+    switches : dict of str to SwitchResult
+        What became of each switch.
+    overloads : tuple of Overload
+        Links that could get too much while pairs flipped.
+    flipping_s : float
+        How long that lasted.
     """
 
     target: Target
@@ -78,10 +112,10 @@ class Outcome:
     refused: frozenset[str] = frozenset()
     served: frozenset[str] = frozenset()
     cleared: bool = False
-
-
-class _Refused(HeddleError):
-    """A switch did not carry out what it was told."""
+    follows: Follows = Follows.OLD
+    switches: dict[str, SwitchResult] = field(default_factory=dict)
+    overloads: tuple[Overload, ...] = ()
+    flipping_s: float = 0.0
 
 
 def turns(runtime: Runtime) -> Rest:
@@ -103,18 +137,26 @@ class Installer:
     Parameters
     ----------
     report : callable
-        Takes each outcome, in the OpenFlow thread; of one target first that traffic follows it, then the end.
+        Takes each outcome, in the OpenFlow thread; of one target first that traffic follows it, or that it does not,
+        then the end.
+    count_labels : callable, optional
+        Counts packets, so that old labels go only once nothing carries them. Without it they go after a time.
     """
 
-    def __init__(self, runtime: Runtime, report: Callable[[Outcome], None]) -> None:
+    def __init__(
+        self, runtime: Runtime, report: Callable[[Outcome], None], count_labels: CountLabels | None = None
+    ) -> None:
         self._runtime = runtime
         self._report = report
+        self._count_labels = count_labels
         self._switches: dict[str, Switch] = {}
         self._target: Target | None = None
         self._wanted = False
         self._running = False
-        # When an ingress last stopped pushing labels: their packets are under way for a while.
-        self._flipped_s = runtime.now_s() - DRAIN_S
+        # When a switch last stopped putting a label on packets: these are under way for a while.
+        self._left_s: dict[int, float] = {}
+        self._fabric: Fabric | None = None
+        self._update: _Update | None = None
         self.installed: dict[str, SwitchRules] = {}
         self._labels: dict[str, tuple[SwitchRules, frozenset[int]]] = {}
 
@@ -128,6 +170,8 @@ class Installer:
         self._switches.pop(name, None)
         self.installed.pop(name, None)
         self._labels.pop(name, None)
+        if self._update is not None and name in self._update.switches:
+            self._update.events.append(Lost(name))
 
     @property
     def reachable(self) -> frozenset[str]:
@@ -140,11 +184,11 @@ class Installer:
         return self._running
 
     def labels(self) -> frozenset[int]:
-        """Path labels that some switch within reach pushes or forwards on."""
+        """Labels that some switch within reach pushes or forwards on, detours and fallbacks included."""
         for name, rules in self.installed.items():
             # Asked for with every plan, and the rules of most switches are the same as before.
             if name not in self._labels or self._labels[name][0] is not rules:
-                self._labels[name] = rules, _labels(rules)
+                self._labels[name] = rules, labels_of(rules)
         return frozenset[int]().union(*(labels for _, labels in self._labels.values()))
 
     def aim(self, target: Target) -> None:
@@ -165,6 +209,8 @@ class Installer:
                     log.exception("an installation failed")
                     reason = f"{type(error).__name__}: {error}; the log has more, report it"
                     self._report(Outcome(self._target, 0, {"the installation": reason}))
+                finally:
+                    self._update = None
         finally:
             self._running = False
 
@@ -172,87 +218,170 @@ class Installer:
         wanted = target.rules.keys() - target.leave
         if lost := wanted - self._switches.keys():
             # It was there when this was planned, so traffic would cross it by rules that it never got.
-            self._report(Outcome(target, 0, dict.fromkeys(sorted(lost), "it was disconnected meanwhile")))
+            self._report(Outcome(target, 0, dict.fromkeys(sorted(lost), LOST)))
             return
         switches = {name: self._switches[name] for name in sorted(wanted)}
+        self._update = update = _Update(switches)
         rest = turns(self._runtime)
         old = {name: self.installed[name] for name in switches}
-        new = {name: _sparing(target.rules[name], rules, target.spared, rest) for name, rules in old.items()}
+        new = _sparing({name: target.rules[name] for name in switches}, old, target.spared, rest)
         if crowded := {name: excess for name in switches if (excess := _excess(old[name], new[name]))}:
             self._report(Outcome(target, 0, crowded))
             return
-        changed = 0
-        drained = False
-        for stage in stages(old, new, rest):
-            if not drained and _removes_labels(stage, rest):
-                self._report(Outcome(target, changed, {}, served=self._still_there(switches)))
-                if not self._drain():
-                    return
-                drained, changed = True, 0
-            changed += sum(len(operations) for operations in stage.operations.values())
-            errors, refused = self._carry_out(stage, switches)
-            if _flips(stage, rest):
-                self._flipped_s = self._runtime.now_s()
-            if errors:
-                # Later stages count on this one, on every switch: no ingress may flip to labels unknown downstream.
-                self._report(Outcome(target, changed, errors, refused))
-                return
-        self._report(Outcome(target, changed, {}, served=self._still_there(switches), cleared=True))
+        self._forget_drained(target.queue_s)
+        machine = UpdateMachine(
+            old,
+            new,
+            fabric=target.fabric,
+            before=self._fabric,
+            moves=target.moves,
+            flips=target.flips,
+            queue_s=target.queue_s,
+            left_s=self._left_s,
+            polled=self._count_labels is not None,
+            rest=rest,
+        )
+        self._fabric = target.fabric
+        for overload in machine.order.overloads:
+            known = "no order of changes avoids it" if machine.order.proven else "no order that avoids it was found"
+            log.warning("%s; %s", overload, known)
+        self._carry_out(machine, target, update)
 
-    def _still_there(self, switches: dict[str, Switch]) -> frozenset[str]:
+    def _forget_drained(self, queue_s: float) -> None:
+        """Drop labels that nothing has carried for long."""
+        since_s = self._runtime.now_s() - 2 * queue_s - MOST_S
+        self._left_s = {label: left_s for label, left_s in self._left_s.items() if left_s > since_s}
+
+    def _carry_out(self, machine: UpdateMachine, target: Target, update: _Update) -> None:
+        """Do what an update says until it ends, or something newer is to be installed, which clears up as well."""
+        reporter = _Reporter(machine, target, lambda: self._still_there(update.switches), self._report)
+        commands = machine.start(self._runtime.now_s())
+        while not update.ended:
+            if not self._obey(commands, reporter, update):
+                machine.stop()
+                return
+            commands = ()
+            while update.events and not commands:
+                commands = machine.handle(update.events.pop(0), self._runtime.now_s())
+                self._left_s = machine.left_s
+                for name in self._still_there(update.switches):
+                    self.installed[name] = machine.rules[name]
+        reporter.end()
+
+    def _obey(self, commands: Sequence[Command], reporter: _Reporter, update: _Update) -> bool:
+        """Carry commands out, all switches at once; False where something newer need not wait any longer."""
+        tasks: list[Task] = []
+        for command in commands:
+            match command:
+                case Commit(name, operations):
+                    tasks.append(self._spawn_commit(name, operations, update))
+                case Moved():
+                    reporter.moved()
+                case Wait(until_s, labels):
+                    if not self._wait(until_s, reporter.machine):
+                        return False
+                    counted = self._count_labels(labels) if self._count_labels is not None and labels else None
+                    update.events.append(Passed(counted))
+                case Ended():
+                    update.ended = True
+        for task in tasks:
+            task.wait()
+        return True
+
+    def _still_there(self, switches: Mapping[str, Switch]) -> frozenset[str]:
         """Those of these that were not lost since; who has returned may have lost its rules."""
         return frozenset(name for name, switch in switches.items() if self._switches.get(name) is switch)
 
-    def _drain(self) -> bool:
-        """Wait for packets under way; False where something newer is to be installed, which then clears up as well."""
-        while self._runtime.now_s() < self._flipped_s + DRAIN_S:
-            if self._wanted:
-                return False
+    def _wait(self, until_s: float, machine: UpdateMachine) -> bool:
+        """Wait for packets under way; False where something newer is to be installed and fits beside what is there."""
+        looked_at: Target | None = None
+        while self._runtime.now_s() < until_s:
+            if self._wanted and self._target is not None and self._target is not looked_at:
+                looked_at = self._target
+                if _fits_beside(machine, self._target):
+                    return False
             self._runtime.sleep(_LOOK_S)
         return True
 
-    def _carry_out(self, stage: Stage, switches: dict[str, Switch]) -> tuple[dict[str, str], frozenset[str]]:
-        """One stage on all its switches at once: it ends when each has answered its barrier; errors and who refused."""
-        errors: dict[str, str] = {}
-        refused: set[str] = set()
+    def _spawn_commit(self, name: str, operations: tuple[Operation, ...], update: _Update) -> Task:
+        return self._runtime.spawn(lambda: update.events.append(self._commit(name, update.switches[name], operations)))
 
-        def on(name: str, operations: Sequence[Operation]) -> None:
-            try:
-                self._commit(name, switches[name], operations)
-            except _Refused as error:
-                errors[name] = str(error)
-                refused.add(name)
-            except HeddleError as error:
-                errors[name] = str(error)
-            except Exception as error:
-                log.exception("installing on %s failed", name)
-                errors[name] = f"{type(error).__name__}: {error}; the log has more, report it"
-
-        tasks = [
-            self._runtime.spawn(lambda name=name, operations=operations: on(name, operations))  # type: ignore[misc]
-            for name, operations in stage.operations.items()
-        ]
-        for task in tasks:
-            task.wait()
-        return errors, frozenset(refused)
-
-    def _commit(self, name: str, switch: Switch, operations: Sequence[Operation]) -> None:
-        """Carry operations out on a switch, and keep account of its rules."""
+    def _commit(self, name: str, switch: Switch, operations: Sequence[Operation]) -> Event:
+        """Carry operations out on a switch, and say what came of it."""
         if self._switches.get(name) is not switch:
             # It may be back, restarted and empty: what was computed from its old rules does not fit.
-            raise HeddleError("it was disconnected meanwhile")
-        have = self.installed[name]
+            return Lost(name)
         try:
-            refused = switch.commit(operations)
-            left = switch.read_rules()[0] if refused else apply_operations(have, operations, turns(self._runtime))
+            refused = self._tell(name, switch, operations)
+            return Refused(name, refused[0], switch.read_rules()[0]) if refused else Done(name)
         except HeddleError as error:
             # Nobody knows what it has carried out. When it returns its rules are read anew.
             switch.disconnect(f"its rules are uncertain: {error}")
-            raise _Refused(str(error)) from error
-        if self._switches.get(name) is switch:
-            self.installed[name] = left
-        if refused:
-            raise _Refused(refused[0])
+            return Uncertain(name, str(error))
+
+    @staticmethod
+    def _tell(name: str, switch: Switch, operations: Sequence[Operation]) -> tuple[str, ...]:
+        try:
+            return switch.commit(operations)
+        except HeddleError:
+            raise
+        except Exception as error:
+            log.exception("installing on %s failed", name)
+            return (f"{type(error).__name__}: {error}; the log has more, report it",)
+
+
+@dataclass(slots=True)
+class _Update:
+    """An update under way: who takes part, and what has happened that its machine was not told yet."""
+
+    switches: dict[str, Switch]
+    events: list[Event] = field(default_factory=list)
+    ended: bool = False
+
+
+@dataclass(slots=True)
+class _Reporter:
+    """Says how far an update has come, each thing once."""
+
+    machine: UpdateMachine
+    target: Target
+    still_there: Callable[[], frozenset[str]]
+    report: Callable[[Outcome], None]
+    _changed: int = 0
+    _known: dict[str, str] = field(default_factory=dict)
+
+    def moved(self) -> None:
+        """Traffic has moved, or failed to."""
+        self.report(self._outcome(self.machine.result()))
+
+    def end(self) -> None:
+        """Everything is done that will be; where it failed before, that was said."""
+        known = dict(self._known)
+        outcome = self._outcome(self.machine.result())
+        if not known or outcome.errors:
+            self.report(outcome)
+
+    def _outcome(self, result: Result) -> Outcome:
+        errors = {
+            name: switch.reason or "packets still carry its old labels; they go with the next plan"
+            for name, switch in result.switches.items()
+            if (switch.reason or switch.left) and name not in self._known
+        }
+        asked = (Fate.REFUSED, Fate.UNCERTAIN)
+        changed, self._changed = result.changed - self._changed, result.changed
+        self._known |= errors
+        return Outcome(
+            self.target,
+            changed,
+            errors,
+            frozenset(name for name in errors if result.switches[name].fate in asked),
+            self.machine.served() & self.still_there() if not errors else frozenset(),
+            result.cleared,
+            result.follows,
+            result.switches,
+            result.overloads,
+            result.flipping_s,
+        )
 
 
 def add_missing(
@@ -289,35 +418,46 @@ def add_missing(
 
 def _excess(old: SwitchRules, new: SwitchRules) -> str | None:
     """What a switch would hold too many of while both are on it: it could not come back with them."""
-    excess = RULE_BOUNDS.excess(SwitchRules(old.flows | new.flows, old.groups | new.groups))
+    excess = RULE_BOUNDS.excess(_both(old, new))
     return f"the plan would put {excess} on it; give it fewer jobs" if excess else None
 
 
-def _labels(rules: SwitchRules) -> frozenset[int]:
-    matched = {flow.match.mpls_label for flow in rules.flows if flow.match.mpls_label is not None}
-    pushed = {action.label for flow in rules.flows for action in flow.actions if isinstance(action, PushLabel)}
-    return frozenset(matched | pushed)
+def _both(old: SwitchRules, new: SwitchRules) -> SwitchRules:
+    return SwitchRules(old.flows | new.flows, old.groups | new.groups)
 
 
-def _sparing(wanted: SwitchRules, have: SwitchRules, spared: AbstractSet[int], rest: Rest) -> SwitchRules:
-    """The wanted rules, with those that forward on spared labels left in."""
+def _fits_beside(machine: UpdateMachine, target: Target) -> bool:
+    """Whether a newer target finds room beside what an older one has not cleared away yet.
+
+    While an update runs, a switch holds at most twice of what it holds before or after.
+    """
+    for name, rules in machine.rules.items():
+        wanted, steady = target.rules.get(name, SwitchRules()), machine.goal(name)
+        most = 2 * max(_size(wanted), _size(steady))
+        if _size(rules) + _size(wanted) > most and _size(_both(rules, wanted)) > most:
+            return False
+    return True
+
+
+def _size(rules: SwitchRules) -> int:
+    return len(rules.flows) + len(rules.groups)
+
+
+def _sparing(wanted: RuleSet, have: RuleSet, spared: AbstractSet[int], rest: Rest) -> RuleSet:
+    """The wanted rules, with those that forward on spared labels left in, and on what these labels turn into."""
+    if not spared:
+        return wanted
+    spared = needed_labels((labelled_only(rules) for rules in have.values()), spared)
+    return {name: _spare(rules, have[name], spared, rest) for name, rules in wanted.items()}
+
+
+def _spare(wanted: SwitchRules, have: SwitchRules, spared: AbstractSet[int], rest: Rest) -> SwitchRules:
+    kept = [flow for flow in resting(have.flows, rest) if flow.match.mpls_label in spared]
+    if not kept:
+        return wanted
     keys = {flow.key for flow in wanted.flows}
-    kept = {flow for flow in resting(have.flows, rest) if flow.match.mpls_label in spared and flow.key not in keys}
-    return replace(wanted, flows=wanted.flows | kept) if kept else wanted
-
-
-def _flips(stage: Stage, rest: Rest) -> bool:
-    """Whether a stage may have made an ingress stop pushing a label."""
-    return any(
-        isinstance(operation, AddFlow | RemoveFlow) and operation.flow.table is Table.CLASSIFY
-        for operations in stage.operations.values()
-        for operation in resting(operations, rest)
-    )
-
-
-def _removes_labels(stage: Stage, rest: Rest) -> bool:
-    return any(
-        isinstance(operation, RemoveFlow) and operation.flow.match.mpls_label is not None
-        for operations in stage.operations.values()
-        for operation in resting(operations, rest)
-    )
+    kept = [flow for flow in kept if flow.key not in keys]
+    used = {action.group_id for flow in kept for action in flow.actions if isinstance(action, ToGroup)}
+    # Where the wanted rules have another group of the same id, that one gets a new id: see `difference`.
+    groups = frozenset(group for group in have.groups if group.id in used)
+    return replace(wanted, flows=wanted.flows.union(kept), groups=wanted.groups | groups)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 
 from dataplane.operations import Operation, RemoveFlow, RemoveGroup, RemoveMeter, Rest, no_rest, resting
-from dataplane.rules import FlowRule, Group, PushLabel, RuleSet, SetLabel, SwitchRules, Table, ToGroup
+from dataplane.rules import FlowRule, Group, Output, PushLabel, RuleSet, SetLabel, SwitchRules, Table, ToGroup
 
 
 def admits_switch(flow: FlowRule) -> bool:
@@ -29,6 +29,19 @@ def labels_of(rules: SwitchRules) -> frozenset[int]:
     groups = {group.id: group for group in rules.groups}
     matched = {flow.match.mpls_label for flow in rules.flows if flow.match.mpls_label is not None}
     return frozenset(matched.union(*(labels_put_on(flow, groups) for flow in rules.flows if flow.actions)))
+
+
+def labelled_only(rules: SwitchRules) -> SwitchRules:
+    """The rules that forward on labels, and their groups."""
+    return SwitchRules(frozenset(flow for flow in rules.flows if flow.match.mpls_label is not None), rules.groups)
+
+
+def ports_of(flow: FlowRule, rules: SwitchRules) -> frozenset[int]:
+    """Ports by which a rule may send packets, fallbacks included."""
+    used = {action.group_id for action in flow.actions if isinstance(action, ToGroup)}
+    ways = [flow.actions]
+    ways += (bucket.actions for group in rules.groups if group.id in used for bucket in group.buckets)
+    return frozenset(action.port for way in ways for action in way if isinstance(action, Output))
 
 
 def needed_labels(in_force: Iterable[SwitchRules], kept: AbstractSet[int] = frozenset()) -> frozenset[int]:

@@ -11,161 +11,38 @@ not be cleared away is left for the next update.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from enum import StrEnum
-from typing import TypeAlias
 
-from dataplane.clearing import admits_switch, clearing, labels_of, labels_put_on, needed_labels
+from dataplane.clearing import admits_switch, clearing, labelled_only, labels_put_on, needed_labels, ports_of
 from dataplane.drain import DRAIN_S, POLL_S, Drain
-from dataplane.flips import FlipOrder, Move, Overload, Pair, order_flips, overloads_while
+from dataplane.flips import FlipOrder, Move, Pair, order_flips, overloads_while
 from dataplane.operations import AddFlow, Operation, RemoveFlow, Rest, apply_operations, no_rest
 from dataplane.order import Change, FlowChange, in_turn
-from dataplane.rules import FlowRule, Output, RuleSet, SwitchRules, Table, ToGroup
-from dataplane.update import Stage, StageKind, schedule
+from dataplane.pairs import flow_changes, is_in, is_planned, pair_of, plan_flips, planned, taking_back
+from dataplane.rules import RuleSet, SwitchRules, Table
+from dataplane.update import StageKind, schedule
+from dataplane.updating import (
+    GRAVITY,
+    LOST,
+    Command,
+    Commit,
+    Done,
+    Ended,
+    Event,
+    Fate,
+    Follows,
+    Lost,
+    Moved,
+    Passed,
+    Refused,
+    Result,
+    SwitchResult,
+    Uncertain,
+    Wait,
+)
 from topologies.fabric import Fabric, LinkId
-
-LOST = "it was disconnected meanwhile"
-
-
-@dataclass(frozen=True, slots=True)
-class Commit:
-    """Have a switch carry out these operations, and say how that went."""
-
-    switch: str
-    operations: tuple[Operation, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Moved:
-    """Traffic has moved as far as it will; what remains is clearing up."""
-
-
-@dataclass(frozen=True, slots=True)
-class Wait:
-    """Say when it is later.
-
-    Attributes
-    ----------
-    labels : frozenset of int
-        Whose packets are to be counted then; empty where time alone decides.
-    """
-
-    until_s: float
-    labels: frozenset[int] = frozenset()
-
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """Nothing more is to be done."""
-
-
-Command: TypeAlias = Commit | Moved | Wait | Ended
-
-
-@dataclass(frozen=True, slots=True)
-class Done:
-    """A switch has carried out what it was told, and answered its barrier."""
-
-    switch: str
-
-
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """A switch said no to some of it; it has ``left`` now."""
-
-    switch: str
-    reason: str
-    left: SwitchRules
-
-
-@dataclass(frozen=True, slots=True)
-class Uncertain:
-    """A switch did not answer: it may have carried out any part."""
-
-    switch: str
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Lost:
-    """A switch is out of reach; it forwards by the rules it has."""
-
-    switch: str
-
-
-@dataclass(frozen=True, slots=True)
-class Passed:
-    """Time has passed; with the packets that all switches in reach have counted for labels, where these were read."""
-
-    packets: Mapping[int, int] | None = None
-
-
-Event: TypeAlias = Done | Refused | Uncertain | Lost | Passed
-
-
-class Fate(StrEnum):
-    """What became of one switch in an update."""
-
-    UNCHANGED = "unchanged"
-    DONE = "done"
-    REFUSED = "refused"
-    UNCERTAIN = "uncertain"
-    LOST = "lost"
-
-
-class Follows(StrEnum):
-    """Which plan the planned packets follow that enter at a switch: each packet one of them, whole."""
-
-    OLD = "old"
-    NEW = "new"
-    EITHER = "either"
-
-
-@dataclass(frozen=True, slots=True)
-class SwitchResult:
-    """What became of one switch.
-
-    Attributes
-    ----------
-    reason : str
-        What went wrong; empty where nothing did.
-    left : bool
-        Whether it has rules that a later update has to clear away.
-    """
-
-    fate: Fate
-    follows: Follows
-    reason: str = ""
-    left: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """How far an update has come.
-
-    Attributes
-    ----------
-    follows : Follows
-        Which plan planned traffic follows, by all its ingress switches together.
-    switches : dict of str to SwitchResult
-    changed : int
-        Operations carried out.
-    cleared : bool
-        Whether everything is done, on every switch.
-    overloads : tuple of Overload
-        Links that could get too much while pairs flipped, or may as long as they follow either plan.
-    flipping_s : float
-        How long that lasted.
-    """
-
-    follows: Follows
-    switches: dict[str, SwitchResult]
-    changed: int
-    cleared: bool
-    overloads: tuple[Overload, ...] = ()
-    flipping_s: float = 0.0
 
 
 @dataclass(slots=True)
@@ -208,8 +85,8 @@ class UpdateMachine:
         For these; by default it is made from the capacities of ``fabric``.
     queue_s : float
         What packets may spend in the queues of their path.
-    flipped_s : float
-        When a switch last stopped putting labels on packets, before this update.
+    left_s : mapping of int to float, optional
+        When a switch last stopped putting a label on packets, before this update.
     polled : bool
         Whether packets of labels can be counted.
     rest : callable, optional
@@ -219,8 +96,8 @@ class UpdateMachine:
     ----------
     rules : dict of str to SwitchRules
         What each switch has, as far as that is known.
-    flipped_s : float
-        When a switch last stopped putting labels on packets.
+    left_s : dict of int to float
+        When a switch last stopped putting a label on packets.
     order : FlipOrder
         In which pairs flip.
     """
@@ -235,7 +112,7 @@ class UpdateMachine:
         moves: Sequence[Move] = (),
         flips: FlipOrder | None = None,
         queue_s: float = DRAIN_S,
-        flipped_s: float = 0.0,
+        left_s: Mapping[int, float] | None = None,
         polled: bool = False,
         rest: Rest = no_rest,
     ) -> None:
@@ -252,13 +129,14 @@ class UpdateMachine:
         self._polled = polled
         self._rest = rest
         self.rules = dict(self._old)
-        self.flipped_s = flipped_s
+        self.left_s = dict(left_s or {})
+        self._before_step: dict[str, SwitchRules] = {}
         self._steps = deque(
             _Step(stage.operations, stage.kind)
             for stage in self._schedule.stages
             if stage.kind is not StageKind.CLEARING
         )
-        self._flips = _plan_flips(self._schedule.stages)
+        self._flips = plan_flips(self._schedule.stages)
         self._step: _Step | None = None
         self._outstanding: dict[str, tuple[Operation, ...]] = {}
         self._asked: set[str] = set()
@@ -291,7 +169,7 @@ class UpdateMachine:
             case Refused(switch, reason, left):
                 operations = self._outstanding.pop(switch, ())
                 self.rules[switch] = left
-                self._undone |= {(switch, change) for change in _flow_changes(operations) if not _is_in(change, left)}
+                self._undone |= {(switch, change) for change in flow_changes(operations) if not is_in(change, left)}
                 self._fail(switch, Fate.REFUSED, reason)
             case Uncertain(switch, reason):
                 self._lose(switch, Fate.UNCERTAIN, reason)
@@ -309,7 +187,7 @@ class UpdateMachine:
     def result(self) -> Result:
         """How far it has come."""
         switches = {switch: self._result_of(switch) for switch in self._new}
-        moved = {switches[switch].follows for switch in self._flips if switch in switches}
+        moved = {switches[switch].follows for switch in self._flips}
         follows = Follows.NEW if not moved else moved.pop() if len(moved) == 1 else Follows.EITHER
         over = not self._steps and not self._outstanding and self._clearing and self._ended
         overloads = self.order.overloads if self._flips else ()
@@ -322,6 +200,18 @@ class UpdateMachine:
             over and not self._failures and not self._left,
             overloads,
             self._flipping_s,
+        )
+
+    def goal(self, switch: str) -> SwitchRules:
+        """What a switch shall have in the end, as things stand."""
+        return (self._old if self._back else self._new).get(switch, SwitchRules())
+
+    def served(self) -> frozenset[str]:
+        """Switches that have all the new rules."""
+        return frozenset(
+            switch
+            for switch, rules in self._new.items()
+            if switch not in self._failures and rules.flows <= self.rules[switch].flows
         )
 
     # ── step by step ─────────────────────────────────────────────────────────────────────────────
@@ -351,8 +241,10 @@ class UpdateMachine:
                 self._outstanding[switch] = chosen
                 self._asked.add(switch)
                 commands.append(Commit(switch, chosen))
-        if commands and step.kind is StageKind.FLIP and self._flip_began_s is None:
-            self._flip_began_s = now_s
+        if commands and step.kind is StageKind.FLIP:
+            self._before_step = {switch: self.rules[switch] for switch in self._outstanding}
+            if self._flip_began_s is None:
+                self._flip_began_s = now_s
         return tuple(commands)
 
     def _finish_step(self, now_s: float) -> None:
@@ -361,14 +253,18 @@ class UpdateMachine:
             return
         self._round += not step.back
         if self._flip_began_s is not None:
-            self.flipped_s = now_s
             self._flipping_s = now_s - self._flip_began_s
+        for switch, before in self._before_step.items():
+            groups = {group.id: group for group in before.groups}
+            for flow in before.flows - self.rules[switch].flows:
+                self.left_s |= dict.fromkeys(labels_put_on(flow, groups), now_s)
+        self._before_step = {}
 
     def _allowed(self, switch: str, operations: tuple[Operation, ...], step: _Step) -> tuple[Operation, ...]:
         """What of a stage a switch may do, after what went wrong so far."""
         failure = self._failures.get(switch)
         if failure is not None and not (failure.fate is Fate.REFUSED and (step.back or self._clearing)):
-            self._undone |= {(switch, change) for change in _flow_changes(operations)}
+            self._undone |= {(switch, change) for change in flow_changes(operations)}
             if self._clearing:
                 self._left.add(switch)
             return ()
@@ -383,7 +279,7 @@ class UpdateMachine:
         return tuple(chosen)
 
     def _may(self, switch: str, change: FlowChange) -> bool:
-        if change.flow.table is Table.CLASSIFY:
+        if is_planned(change.flow):
             return not self._back
         if change.flow.table < Table.TRANSIT or self._step is None or self._step.kind is StageKind.INNER:
             return True
@@ -394,17 +290,16 @@ class UpdateMachine:
         groups = {group.id: group for group in self._new[switch].groups}
         if not self._broken.labels.isdisjoint(labels_put_on(change.flow, groups)):
             return False
-        ports = _ports(change.flow, self._new[switch])
+        ports = ports_of(change.flow, self._new[switch])
         return self._broken.links.isdisjoint(LinkId(switch, port) for port in ports)
 
     # ── what went wrong ──────────────────────────────────────────────────────────────────────────
 
     def _fail(self, switch: str, fate: Fate, reason: str) -> None:
         known = self._failures.setdefault(switch, _Failure(fate, reason))
+        known.fate = max(known.fate, fate, key=GRAVITY.index)
         if self._clearing:
             self._left.add(switch)
-        if (known.fate in (Fate.LOST, Fate.REFUSED) and fate is not Fate.LOST) or known.fate is Fate.REFUSED:
-            known.fate = fate
 
     def _lose(self, switch: str, fate: Fate, reason: str) -> None:
         """A switch is out of reach; of what it was told last, anything may be in force."""
@@ -417,7 +312,7 @@ class UpdateMachine:
             self._maybe[switch] = SwitchRules(
                 before.flows | after.flows, before.groups | after.groups, before.meters | after.meters
             )
-            self._undone |= {(switch, change) for change in _flow_changes(operations)}
+            self._undone |= {(switch, change) for change in flow_changes(operations)}
         self._fail(switch, fate, reason)
 
     def _look_at_failures(self) -> None:
@@ -429,8 +324,8 @@ class UpdateMachine:
         rounds = self.order.round_of
         found: dict[int, dict[str, list[FlowChange]]] = {}
         for switch in self._flips:
-            for change in _taking_back(self.rules[switch], self._old[switch]):
-                number = rounds.get(_pair(change.flow), 0)
+            for change in taking_back(self.rules[switch], self._old[switch]):
+                number = rounds.get(pair_of(change.flow), 0)
                 found.setdefault(number, {}).setdefault(switch, []).append(change)
         for number in sorted(found):
             operations = {switch: tuple(in_turn(changes)) for switch, changes in found[number].items()}
@@ -443,7 +338,7 @@ class UpdateMachine:
             groups = {group.id: group for group in self._new[switch].groups}
             pushed.update(label for change in changes for label in labels_put_on(change.flow, groups))
         if self._broken.labels:
-            inner = (_without_others(rules) for rules in self._new.values())
+            inner = (labelled_only(rules) for rules in self._new.values())
             if not self._broken.labels.isdisjoint(needed_labels(inner, pushed)):
                 return False
         if not any(self._follows(switch) is not Follows.NEW for switch in self._failures if switch in self._flips):
@@ -471,12 +366,12 @@ class UpdateMachine:
         for switch, changes in self._flips.items():
             if failed_only and switch not in self._failures:
                 continue
-            meant = [change for change in changes if _pair(change.flow) == pair]
+            meant = [change for change in changes if pair_of(change.flow) == pair]
             if not meant:
                 continue
             if switch in self._maybe:
                 return None
-            done = [_is_in(change, self.rules[switch]) for change in meant]
+            done = [is_in(change, self.rules[switch]) for change in meant]
             return True if all(done) else None if any(done) else False
         return True
 
@@ -485,8 +380,10 @@ class UpdateMachine:
         labels: set[int] = set()
         closed: set[LinkId] = set()
         for switch in self._failures:
-            for flow in self._new[switch].flows - self.rules[switch].flows:
-                if flow.table is Table.TRANSIT and flow.match.mpls_label is not None:
+            missing = self._new[switch].flows - self.rules[switch].flows
+            has = {flow.key for flow in self.rules[switch].flows - self._new[switch].flows}
+            for flow in missing:
+                if flow.table is Table.TRANSIT and flow.match.mpls_label is not None and flow.key not in has:
                     labels.add(flow.match.mpls_label)
                 elif admits_switch(flow):
                     closed.add(LinkId(switch, flow.match.in_port or 0))
@@ -499,7 +396,7 @@ class UpdateMachine:
             for switch in {link.node for link in links} & self._new.keys():
                 for flow in self._new[switch].flows:
                     if flow.match.mpls_label is not None and not links.isdisjoint(
-                        LinkId(switch, port) for port in _ports(flow, self._new[switch])
+                        LinkId(switch, port) for port in ports_of(flow, self._new[switch])
                     ):
                         labels.add(flow.match.mpls_label)
         return _Broken(frozenset(labels), links)
@@ -515,11 +412,13 @@ class UpdateMachine:
         labels = frozenset(
             label
             for found in operations.values()
-            for change in _flow_changes(found)
+            for change in flow_changes(found)
             if (label := change.flow.match.mpls_label) is not None
         )
         if self._drain is None:
-            self._drain = Drain(labels & self._carried(), self.flipped_s + self._queue_s, self._polled)
+            carried = labels & self.left_s.keys()
+            last_s = max((self.left_s[label] for label in carried), default=now_s)
+            self._drain = Drain(carried, last_s + self._queue_s, self._polled)
         if self._drain.labels and not self._drain.is_over(now_s):
             until_s = max(self._drain.until_s, now_s)
             if self._polled:
@@ -534,22 +433,15 @@ class UpdateMachine:
             self._steps.append(_Step(operations, StageKind.CLEARING))
         return None
 
-    def _carried(self) -> frozenset[int]:
-        """Labels that packets may carry, or may have carried a while ago."""
-        before = frozenset[int]().union(*(labels_of(rules) for rules in self._old.values()))
-        if self._flip_began_s is None:
-            return before
-        return before.union(*(labels_of(rules) for rules in self._new.values()))
-
     def _spared(
         self, switch: str, operations: tuple[Operation, ...], moving: AbstractSet[int]
     ) -> tuple[Operation, ...]:
         """What goes although some labels still carry packets."""
-        kept = [change for change in _flow_changes(operations) if change.flow.match.mpls_label in moving]
+        kept = [change for change in flow_changes(operations) if change.flow.match.mpls_label in moving]
         if not kept:
             return operations
         self._left.add(switch)
-        return tuple(change for change in _flow_changes(operations) if change not in kept)
+        return tuple(change for change in flow_changes(operations) if change not in kept)
 
     # ── the result ───────────────────────────────────────────────────────────────────────────────
 
@@ -563,68 +455,13 @@ class UpdateMachine:
 
     def _follows(self, switch: str) -> Follows:
         if switch not in self._flips:
-            return Follows.NEW
-        if switch in self._maybe and _classify(self._maybe[switch]) not in (
-            _classify(self._new[switch]),
-            _classify(self._old[switch]),
+            return Follows.OLD if self._back else Follows.NEW
+        if switch in self._maybe and planned(self._maybe[switch]) not in (
+            planned(self._new[switch]),
+            planned(self._old[switch]),
         ):
             return Follows.EITHER
-        now = _classify(self.rules[switch])
-        if now == _classify(self._new[switch]):
+        now = planned(self.rules[switch])
+        if now == planned(self._new[switch]):
             return Follows.NEW
-        return Follows.OLD if now == _classify(self._old[switch]) else Follows.EITHER
-
-
-def _plan_flips(stages: Iterable[Stage]) -> dict[str, tuple[FlowChange, ...]]:
-    """What moves planned pairs, by switch."""
-    found: dict[str, tuple[FlowChange, ...]] = {}
-    for stage in stages:
-        if stage.kind is StageKind.FLIP:
-            for switch, operations in stage.operations.items():
-                flips = [change for change in _flow_changes(operations) if change.flow.table is Table.CLASSIFY]
-                if flips:
-                    found[switch] = (*found.get(switch, ()), *flips)
-    return found
-
-
-def _taking_back(have: SwitchRules, want: SwitchRules) -> list[FlowChange]:
-    """What gives a switch the planned pairs that it had."""
-    now, before = _classify(have), _classify(want)
-    added = before - now
-    keys = {flow.key for flow in added}
-    return [
-        *(AddFlow(flow) for flow in added),
-        *(RemoveFlow(flow) for flow in now - before if flow.key not in keys),
-    ]
-
-
-def _classify(rules: SwitchRules) -> frozenset[FlowRule]:
-    return frozenset(flow for flow in rules.flows if flow.table is Table.CLASSIFY)
-
-
-def _without_others(rules: SwitchRules) -> SwitchRules:
-    """The rules that forward on labels, and their groups."""
-    return SwitchRules(frozenset(flow for flow in rules.flows if flow.match.mpls_label is not None), rules.groups)
-
-
-def _flow_changes(operations: Iterable[Operation]) -> list[FlowChange]:
-    return [operation for operation in operations if isinstance(operation, AddFlow | RemoveFlow)]
-
-
-def _is_in(change: FlowChange, rules: SwitchRules) -> bool:
-    """Whether a switch with these rules has carried a change out."""
-    if isinstance(change, AddFlow):
-        return change.flow in rules.flows
-    return change.flow not in rules.flows
-
-
-def _pair(flow: FlowRule) -> Pair:
-    return (flow.match.ipv4_src or "", flow.match.ipv4_dst or "")
-
-
-def _ports(flow: FlowRule, rules: SwitchRules) -> frozenset[int]:
-    """Ports by which a rule may send packets, fallbacks included."""
-    used = {action.group_id for action in flow.actions if isinstance(action, ToGroup)}
-    ways = [flow.actions]
-    ways += (bucket.actions for group in rules.groups if group.id in used for bucket in group.buckets)
-    return frozenset(action.port for way in ways for action in way if isinstance(action, Output))
+        return Follows.OLD if now == planned(self._old[switch]) else Follows.EITHER
