@@ -11,7 +11,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from controller import problems
-from controller.api_routes import PREFIX, events_routes, jobs_routes, operations_routes, reads_routes
+from controller.api_routes import PREFIX, cordons_routes, events_routes, jobs_routes, operations_routes, reads_routes
 from controller.endpoint import Endpoint
 from controller.guard import Guard
 from controller.service import Service
@@ -55,6 +55,7 @@ def create_app(
     )
     app.include_router(reads_routes(service), prefix=PREFIX)
     app.include_router(jobs_routes(service, write_timeout_s), prefix=PREFIX)
+    app.include_router(cordons_routes(service, write_timeout_s), prefix=PREFIX)
     app.include_router(events_routes(service, stopping or threading.Event()), prefix=PREFIX)
     app.include_router(operations_routes(service))
     problems.install(app)

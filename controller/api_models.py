@@ -77,6 +77,8 @@ class LinkInfo(_Reply):
     """From port counters; null until they were read twice."""
     damped: bool
     """It keeps failing: unused until it has stayed up, unless the fabric would fall apart without it."""
+    cordoned: bool = False
+    """Somebody keeps it clear, as for work on it."""
 
     @property
     def utilisation(self) -> float | None:
@@ -96,7 +98,18 @@ class LinkInfo(_Reply):
             delay_s=link.delay_s,
             load_bps=link.load_bps,
             damped=link.damped,
+            cordoned=link.cordoned,
         )
+
+
+class CordonsChange(BaseModel):
+    """Cables to keep clear, and cables to use again; either direction stands for both."""
+
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+    cordon: tuple[str, ...] = ()
+    """Links, ``NODE:PORT``."""
+    uncordon: tuple[str, ...] = ()
 
 
 class HostInfo(_Reply):

@@ -11,10 +11,11 @@ from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse, StreamingResponse
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from controller import metrics
 from controller.api_models import (
+    CordonsChange,
     EventInfo,
     HostInfo,
     JobInfo,
@@ -28,11 +29,13 @@ from controller.problems import PROBLEM_JSON, Refused
 from controller.service import NotReady, Service, UnknownJob
 from controller.version import version
 from topologies.errors import InputError
+from topologies.fabric import LinkId
 from topologies.files import fabric_to_json
 from topologies.located import explain, first_error
 from workloads.files import JobFile
 
 T = TypeVar("T")
+M = TypeVar("M", bound=BaseModel)
 
 PREFIX = "/api/v1"
 MAX_EVENT_STREAMS = 64
@@ -47,6 +50,8 @@ _PROBLEMS: dict[int | str, dict[str, Any]] = {
 }
 _JOB_SCHEMA = JobFile.model_json_schema()
 _JOB_BODY = {"requestBody": {"required": True, "content": {"application/json": {"schema": _JOB_SCHEMA}}}}
+_CORDONS_SCHEMA = CordonsChange.model_json_schema()
+_CORDONS_BODY = {"requestBody": {"required": True, "content": {"application/json": {"schema": _CORDONS_SCHEMA}}}}
 
 
 async def _known_parameters(request: Request) -> None:
@@ -104,7 +109,7 @@ def jobs_routes(service: Service, timeout_s: float) -> APIRouter:
 
     @router.post("/jobs", status_code=HTTPStatus.CREATED, openapi_extra=_JOB_BODY)
     async def submit(request: Request, response: Response) -> JobInfo:
-        job = _read_job(request.headers.get("content-type", ""), await request.body())
+        job = _read("a job", JobFile, request.headers.get("content-type", ""), await request.body())
         status = await _answer(service.submit_job(job.to_job()), timeout_s)
         response.headers["Location"] = f"{PREFIX}/jobs/{status.job.name}"
         return JobInfo.of(status)
@@ -116,14 +121,31 @@ def jobs_routes(service: Service, timeout_s: float) -> APIRouter:
     return router
 
 
-def _read_job(content_type: str, body: bytes) -> JobFile:
+def cordons_routes(service: Service, timeout_s: float) -> APIRouter:
+    """Links kept clear, as for work on them."""
+    router = APIRouter(responses=_PROBLEMS, dependencies=[Depends(_known_parameters)])
+
+    @router.get("/cordons", summary="Links that are kept clear, both directions of each cable")
+    async def cordons() -> list[str]:
+        return [str(link.source) for link in service.links() if link.cordoned]
+
+    @router.post("/cordons", openapi_extra=_CORDONS_BODY)
+    async def change(request: Request) -> list[str]:
+        wanted = _read("a change", CordonsChange, request.headers.get("content-type", ""), await request.body())
+        cordon, uncordon = (tuple(map(LinkId.parse, links)) for links in (wanted.cordon, wanted.uncordon))
+        return [str(link) for link in await _answer(service.change_cordons(cordon, uncordon), timeout_s)]
+
+    return router
+
+
+def _read(what: str, model: type[M], content_type: str, body: bytes) -> M:
     # Read here and not by the framework: its own reading takes NaN for a number and other bodies for JSON.
     if content_type.partition(";")[0].strip().lower() != "application/json":
-        raise Refused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "send a job as JSON, with Content-Type: application/json")
+        raise Refused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"send {what} as JSON, with Content-Type: application/json")
     try:
-        return JobFile.model_validate_json(body)
+        return model.model_validate_json(body)
     except ValidationError as error:
-        raise InputError(explain(first_error(error), JobFile)) from None
+        raise InputError(explain(first_error(error), model)) from None
 
 
 async def _answer(future: Future[T], timeout_s: float) -> T:

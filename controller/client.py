@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from http import HTTPStatus
@@ -46,6 +46,7 @@ STREAM_TIMEOUT_S = 60.0
 _READINESS = TypeAdapter(ReadinessInfo)
 _SWITCHES = TypeAdapter(tuple[SwitchInfo, ...])
 _LINKS = TypeAdapter(tuple[LinkInfo, ...])
+_LINK_IDS = TypeAdapter(tuple[str, ...])
 _HOSTS = TypeAdapter(tuple[HostInfo, ...])
 _JOBS = TypeAdapter(tuple[JobInfo, ...])
 _JOB = TypeAdapter(JobInfo)
@@ -173,6 +174,11 @@ class Client:
     def delete_job(self, name: str) -> JobInfo:
         """Have a job and its rules taken away; `wait_gone` says when that is done."""
         return self._read(self._request("DELETE", _job_path(name)), _JOB)
+
+    def change_cordons(self, cordon: Iterable[str] = (), uncordon: Iterable[str] = ()) -> tuple[str, ...]:
+        """Have cables kept clear, and others used again, in one step; all links that are cordoned then."""
+        content = {"cordon": list(cordon), "uncordon": list(uncordon)}
+        return self._read(self._request("POST", "/api/v1/cordons", content), _LINK_IDS)
 
     def plan(self) -> PlanInfo | None:
         """The active plan."""

@@ -15,6 +15,7 @@ from types import MappingProxyType
 
 from controller.cabling import declared_cabling
 from controller.config import Config
+from controller.cordons import Cordons
 from controller.damping import Damping
 from controller.discovery import Change, Discovery, PortId
 from controller.eventlog import WRITE_S, EventLog
@@ -150,6 +151,7 @@ class Core:
         self._hosts = self._watch.table
         self._discovery = Discovery(store.secret(), self._hosts.seen_s, declared_cabling(declared), self._name)
         self._damping = Damping(config.routing.hold_down_s)
+        self._cordons = Cordons(store.cordons())
         self._keeper = PlanKeeper(config, store, runtime, self._events, planner, self._observed, self._publish_statuses)
         self._installer, self._jobs = self._keeper.installer, self._keeper.jobs
         self._being_read: set[int] = set()
@@ -496,7 +498,7 @@ class Core:
         self._out = replace(
             self._out,
             switches=switch_statuses(view.fabric, self._addresses, self._switches.keys(), self._installer.installed),
-            links=link_statuses(view, self._meter),
+            links=link_statuses(view, self._meter, self._cordons.links),
             hosts=self._watch.statuses(self._name),
             jobs=self._jobs.statuses(),
             plan=plan if plan is not None and plan.paths else None,
@@ -526,7 +528,7 @@ class Core:
             return None
         names = {dpid: self._name(dpid) for dpid in self._addresses}
         edge_ports = {names[dpid]: ports for dpid, ports in self._discovery.edge_ports().items() if dpid in names}
-        return Observed(self._out.view.fabric, edge_ports, frozenset(names.values()))
+        return Observed(self._cordons.usable(self._out.view.fabric), edge_ports, frozenset(names.values()))
 
     # ── what users ask, any thread ───────────────────────────────────────────────────────────────
 
@@ -568,6 +570,21 @@ class Core:
 
     def remove_job(self, name: str) -> Future[JobStatus]:
         return self._runtime.call_soon(lambda: self._remove(name))
+
+    def change_cordons(self, cordon: Sequence[LinkId], uncordon: Sequence[LinkId]) -> Future[tuple[LinkId, ...]]:
+        return self._runtime.call_soon(lambda: self._change_cordons(cordon, uncordon))
+
+    def _change_cordons(self, cordon: Sequence[LinkId], uncordon: Sequence[LinkId]) -> tuple[LinkId, ...]:
+        before = self._cordons.cables
+        after = self._cordons.changed(self._out.view.fabric, cordon, uncordon)
+        self._store.save_cordons(after)
+        self._cordons.cables = after
+        for kind, cables in (("link-cordoned", after - before), ("link-uncordoned", before - after)):
+            for cable in sorted(cables):
+                self._events.note(kind, f"the link {cable[0]} – {cable[1]} is {kind.removeprefix('link-')}")
+        self._keeper.ask()
+        self._publish_statuses()
+        return tuple(sorted(self._cordons.links))
 
     def _submit(self, job: Job) -> JobStatus:
         status = self._jobs.submit(job, self._out.view.fabric, {host.name for host in self._hosts})

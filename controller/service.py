@@ -6,7 +6,7 @@ thread and answered by a future.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from enum import StrEnum
@@ -96,7 +96,7 @@ class LinkStatus:
 
     ``load_bps`` is None until two counter readings exist. ``capacity_assumed`` says that the capacity
     is the port's speed, not a declared one. A ``damped`` link keeps failing: it carries nothing until it
-    has stayed up, unless the fabric would fall apart without it.
+    has stayed up, unless the fabric would fall apart without it; so does a ``cordoned`` one until that is taken back.
     """
 
     source: LinkId
@@ -106,6 +106,7 @@ class LinkStatus:
     delay_s: float | None
     load_bps: float | None
     damped: bool = False
+    cordoned: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,4 +216,8 @@ class Service(Protocol):
 
     def remove_job(self, name: str) -> Future[JobStatus]:
         """Take a job and its rules away; the future raises `UnknownJob`."""
+        ...
+
+    def change_cordons(self, cordon: Sequence[LinkId], uncordon: Sequence[LinkId]) -> Future[tuple[LinkId, ...]]:
+        """Keep cables clear and use others again; the future has all links cordoned then, or raises `InputError`."""
         ...

@@ -27,7 +27,7 @@ def switch_statuses(
     return tuple(statuses)
 
 
-def link_statuses(view: View, meter: LoadMeter) -> tuple[LinkStatus, ...]:
+def link_statuses(view: View, meter: LoadMeter, cordoned: AbstractSet[LinkId] = frozenset()) -> tuple[LinkStatus, ...]:
     """Every directed link of the view, and those that carry nothing as they keep failing, with their loads."""
     dpids = {node.id: node.dpid for node in view.fabric.switches}
     used = len(view.fabric.links)
@@ -40,6 +40,7 @@ def link_statuses(view: View, meter: LoadMeter) -> tuple[LinkStatus, ...]:
             link.delay_s,
             _load(link, dpids, meter),
             number >= used or link.id in view.needed,
+            link.id in cordoned,
         )
         for number, link in enumerate((*view.fabric.links, *view.held))
     )

@@ -18,6 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
 
+from controller.cordons import Cable
 from controller.discovery import PortId
 from controller.service import Event, PlannedPath, PlanStatus
 from topologies.errors import HeddleError, InputError
@@ -28,7 +29,7 @@ log = logging.getLogger(__name__)
 
 APPLICATION_ID = 0x48454444
 """``HEDD``: tells our database from others (https://sqlite.org/fileformat.html, section 1.3.14)."""
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 MAX_EVENTS = 10_000
 SECRET_BYTES = 32
 BUSY_TIMEOUT_S = 5.0
@@ -58,6 +59,7 @@ CREATE TABLE paths (
     rate_bps REAL NOT NULL
 ) STRICT;
 CREATE TABLE resting_labels (label INTEGER PRIMARY KEY, ingress TEXT NOT NULL) STRICT;
+CREATE TABLE cordons (low TEXT PRIMARY KEY, high TEXT NOT NULL) STRICT;
 CREATE TABLE events (id INTEGER PRIMARY KEY, at_s REAL NOT NULL, kind TEXT NOT NULL, message TEXT NOT NULL) STRICT;
 """
 
@@ -206,6 +208,20 @@ class Store:
         """Forget labels whose rest is over."""
         with self._changing() as database:
             database.executemany("DELETE FROM resting_labels WHERE label = ?", ((label,) for label in labels))
+
+    # ── cordons ──────────────────────────────────────────────────────────────────────────────────
+
+    def cordons(self) -> frozenset[Cable]:
+        """Cables that are kept clear."""
+        rows = self._query("SELECT low, high FROM cordons")
+        with self._reading():
+            return frozenset((LinkId.parse(low), LinkId.parse(high)) for low, high in rows)
+
+    def save_cordons(self, cables: Iterable[Cable]) -> None:
+        """Replace them all."""
+        with self._changing(durable=True) as database:
+            database.execute("DELETE FROM cordons")
+            database.executemany("INSERT INTO cordons VALUES (?, ?)", ((str(low), str(high)) for low, high in cables))
 
     # ── events ───────────────────────────────────────────────────────────────────────────────────
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -81,6 +81,7 @@ class FakeService:
     counts: dict[str, int] = field(default_factory=lambda: {"switch-up": 1})
     error: Exception | None = None
     silent: bool = False
+    cordoned: set[LinkId] = field(default_factory=set)
 
     def readiness(self) -> Readiness:
         return self.ready
@@ -95,7 +96,16 @@ class FakeService:
 
     def links(self) -> tuple[LinkStatus, ...]:
         return tuple(
-            LinkStatus(link.id, link.reverse_id, link.capacity_bps, False, link.delay_s, load_bps)
+            LinkStatus(
+                link.id,
+                link.reverse_id,
+                link.capacity_bps,
+                False,
+                link.delay_s,
+                load_bps,
+                False,
+                link.id in self.cordoned,
+            )
             for link, load_bps in zip(self.snapshot.links, (5e6, None, 0.0, 2.5e6), strict=True)
         )
 
@@ -143,6 +153,16 @@ class FakeService:
             future.set_exception(UnknownJob(f"no job is named {name!r}"))
         else:
             future.set_result(JobStatus(self.statuses.pop(name).job, JobState.REMOVING))
+        return future
+
+    def change_cordons(self, cordon: Sequence[LinkId], uncordon: Sequence[LinkId]) -> Future[tuple[LinkId, ...]]:
+        future: Future[tuple[LinkId, ...]] = Future()
+        unknown = next((link for link in (*cordon, *uncordon) if link not in self.snapshot.link_by_id), None)
+        if unknown is not None:
+            future.set_exception(InputError(f"no cable begins at {unknown}"))
+        else:
+            self.cordoned = (self.cordoned - set(uncordon)) | set(cordon)
+            future.set_result(tuple(sorted(self.cordoned)))
         return future
 
 

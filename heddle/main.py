@@ -23,6 +23,8 @@ app = typer.Typer(
 )
 jobs_app = typer.Typer(help="The daemon's jobs: list them, or submit, show and delete one.")
 app.add_typer(jobs_app, name="jobs", invoke_without_command=True)
+links_app = typer.Typer(help="The directed links: list them, or keep cables clear for work on them.")
+app.add_typer(links_app, name="links", invoke_without_command=True)
 verify_app = typer.Typer(help="Check proofs, independently of what made them.")
 app.add_typer(verify_app, name="verify")
 
@@ -34,6 +36,9 @@ Api = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", envvar="HEDDLE_JSON", help="Print JSON, and nothing else.")]
 
+LinkNames = Annotated[
+    list[str], typer.Argument(metavar="LINK…", help="NODE:PORT, as in s1:3; either end of a cable stands for both.")
+]
 JobName = Annotated[str, typer.Argument(metavar="NAME", help="The job's name.")]
 
 
@@ -178,12 +183,30 @@ def switches(api: Api = None, as_json: AsJson = False) -> None:
     show_switches(api, as_json=as_json)
 
 
-@app.command()
-def links(api: Api = None, as_json: AsJson = False) -> None:
-    """List the directed links with their loads."""
-    from heddle.links import show_links
+@links_app.callback()
+def links(context: typer.Context, api: Api = None, as_json: AsJson = False) -> None:
+    """The directed links: list them, or keep cables clear for work on them."""
+    context.obj = (api, as_json)
+    if context.invoked_subcommand is None:
+        from heddle.links import show_links
 
-    show_links(api, as_json=as_json)
+        show_links(api, as_json=as_json)
+
+
+@links_app.command("cordon")
+def cordon_links(context: typer.Context, names: LinkNames, api: Api = None, as_json: AsJson = False) -> None:
+    """Move traffic off cables and keep them clear; they stay up and watched."""
+    from heddle.links import change_cordons
+
+    change_cordons(api or context.obj[0], cordon=names, as_json=as_json or context.obj[1])
+
+
+@links_app.command("uncordon")
+def uncordon_links(context: typer.Context, names: LinkNames, api: Api = None, as_json: AsJson = False) -> None:
+    """Let cables be used again; nothing moves back for that alone."""
+    from heddle.links import change_cordons
+
+    change_cordons(api or context.obj[0], uncordon=names, as_json=as_json or context.obj[1])
 
 
 @app.command()

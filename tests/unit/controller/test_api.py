@@ -73,6 +73,7 @@ def test_links_are_listed_with_capacity_and_load(api):
         "id": "h1:1", "source": "h1", "source_port": 1, "target": "s1", "target_port": 1,
         "capacity_bps": 1e7, "capacity_assumed": False, "delay_s": 1e-6, "load_bps": 5e6,
         "damped": False,
+        "cordoned": False,
     }  # fmt: skip
     assert links[1]["load_bps"] is None
 
@@ -377,7 +378,7 @@ def test_metrics_tell_switches_loads_jobs_and_counts(api, service):
 def test_the_api_describes_itself_and_its_references_resolve(api):
     description = api.get("/api/v1/openapi.json").json()
 
-    paths = {"fabric", "switches", "links", "hosts", "jobs", "jobs/{name}", "plan", "events"}
+    paths = {"fabric", "switches", "links", "cordons", "hosts", "jobs", "jobs/{name}", "plan", "events"}
     assert {f"/api/v1/{path}" for path in paths} | {"/healthz", "/readyz", "/metrics"} == set(description["paths"])
     assert description["paths"]["/api/v1/jobs"]["post"]["requestBody"]["required"]
     for reference in references(description):
@@ -443,3 +444,24 @@ def test_a_server_that_never_started_can_be_stopped(service):
 
 def test_job_states_are_those_of_the_contract():
     assert set(JobState) == {"planning", "installing", "active", "failed", "removing"}
+
+
+def test_cables_are_cordoned_and_uncordoned_in_one_step(api):
+    assert api.post("/api/v1/cordons", json={"cordon": ["s1:1"]}).json() == ["s1:1"]
+    assert api.post("/api/v1/cordons", json={"cordon": ["s1:2"], "uncordon": ["s1:1"]}).json() == ["s1:2"]
+    assert api.get("/api/v1/cordons").json() == ["s1:2"]
+    assert [link["id"] for link in api.get("/api/v1/links").json() if link["cordoned"]] == ["s1:2"]
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ({"cordon": ["s1:7"]}, "no cable begins at s1:7"),
+        ({"cordon": ["s1"]}, "'s1'"),
+        ({"cordon": "s1:1"}, "cordon: "),
+        ({"cordone": []}, "'cordone'"),
+    ],
+)
+def test_what_is_no_cable_is_not_cordoned(api, body, said):
+    assert_problem(api.post("/api/v1/cordons", json=body), 422, said)
+    assert api.get("/api/v1/cordons").json() == []

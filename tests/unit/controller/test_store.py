@@ -13,6 +13,7 @@ from controller.service import Event
 from controller.store import MAX_EVENTS, SCHEMA_VERSION, Store, StoredHost
 from controller.testing import two_host_plan
 from topologies.errors import HeddleError
+from topologies.fabric import LinkId
 from workloads.job import Job
 
 
@@ -236,3 +237,14 @@ def test_a_write_that_fails_changes_nothing_and_says_so(directory):
             store.save_plan(replace(two_host_plan(), epoch=4))
 
         assert store.load_plan() == two_host_plan()
+
+
+def test_cordons_come_back_as_they_were_last_saved(directory):
+    cables = {(LinkId("a", 1), LinkId("b", 2)), (LinkId("a", 3), LinkId("c", 1))}
+    with Store(directory) as store:
+        assert store.cordons() == set()
+        store.save_cordons(cables)
+        store.save_cordons(sorted(cables)[:1])
+
+    with Store(directory) as store:
+        assert store.cordons() == {min(cables)}

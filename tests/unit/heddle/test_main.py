@@ -465,3 +465,18 @@ def test_the_systemd_unit_starts_the_command_with_options_that_it_has(heddle):
     assert words[1] == "run"
     for option in (word for word in words if word.startswith("--")):
         assert option in help_text
+
+
+def test_links_are_cordoned_and_uncordoned(heddle):
+    assert heddle("links cordon s1:1 s1:2") == (0, "cordoned: s1:1 s1:2\n", "")
+    assert "cordoned" in heddle("links")[1]
+    assert heddle("links uncordon s1:1")[1] == "cordoned: s1:2\n"
+    assert json.loads(heddle("links uncordon s1:2 --json")[1]) == {"cordoned": []}
+    assert heddle("links uncordon s1:2")[1] == "No link is cordoned.\n"
+    assert "cordoned" not in heddle("links")[1]
+
+
+def test_an_unknown_link_is_not_cordoned(heddle):
+    code, _, said = heddle("links cordon s1:9")
+    assert code == 2
+    assert "s1:9" in said
