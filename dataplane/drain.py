@@ -9,6 +9,8 @@ from topologies.fabric import Link
 
 DRAIN_S = 2.0
 """What packets may spend in the queues of their path, where nothing is known of these."""
+UNLABELLED = 0
+"""Stands among labels for packets without one: a reserved label (RFC 3032, section 2.1), which no path is given."""
 STILL_POLLS = 2
 """So many polls in a row find a counter as it was before packets count as drained."""
 POLL_S = 0.6

@@ -10,13 +10,14 @@ not be cleared away is left for the next update.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from dataplane.clearing import admits_switch, clearing, labelled_only, labels_put_on, needed_labels, ports_of
-from dataplane.drain import DRAIN_S, POLL_S, Drain
+from dataplane.drain import DRAIN_S, POLL_S, UNLABELLED, Drain
 from dataplane.flips import FlipOrder, Move, Pair, order_flips, overloads_while
 from dataplane.operations import AddFlow, Operation, RemoveFlow, Rest, apply_operations, no_rest
 from dataplane.order import Change, FlowChange, in_turn
@@ -86,7 +87,8 @@ class UpdateMachine:
     queue_s : float
         What packets may spend in the queues of their path.
     left_s : mapping of int to float, optional
-        When a switch last stopped putting a label on packets, before this update.
+        When a switch last stopped putting a label on packets, before this update; for `UNLABELLED`, when default
+        routing last changed.
     polled : bool
         Whether packets of labels can be counted.
     rest : callable, optional
@@ -258,6 +260,8 @@ class UpdateMachine:
             groups = {group.id: group for group in before.groups}
             for flow in before.flows - self.rules[switch].flows:
                 self.left_s |= dict.fromkeys(labels_put_on(flow, groups), now_s)
+                if flow.table is Table.DEFAULT:
+                    self.left_s[UNLABELLED] = now_s
         self._before_step = {}
 
     def _allowed(self, switch: str, operations: tuple[Operation, ...], step: _Step) -> tuple[Operation, ...]:
@@ -409,25 +413,22 @@ class UpdateMachine:
         in_force = [self._maybe.get(switch, rules) for switch, rules in self.rules.items()] if doubtful else None
         goal = self._old if self._back else self._new
         operations = clearing(self.rules, goal, in_force=in_force, ports=not doubtful, rest=self._rest)
-        labels = frozenset(
-            label
+        going = frozenset(
+            change.flow.match.mpls_label or UNLABELLED
             for found in operations.values()
             for change in flow_changes(found)
-            if (label := change.flow.match.mpls_label) is not None
         )
         if self._drain is None:
-            carried = labels & self.left_s.keys()
-            last_s = max((self.left_s[label] for label in carried), default=now_s)
-            self._drain = Drain(carried, last_s + self._queue_s, self._polled)
-        if self._drain.labels and not self._drain.is_over(now_s):
-            until_s = max(self._drain.until_s, now_s)
-            if self._polled:
-                until_s = now_s + POLL_S
+            carried = going & self.left_s.keys()
+            last_s = max((self.left_s[label] for label in carried), default=-math.inf)
+            self._drain = Drain(carried - {UNLABELLED}, last_s + self._queue_s, self._polled)
+        if not self._drain.is_over(now_s):
+            until_s = now_s + POLL_S if self._drain.moving() else self._drain.until_s
             told: tuple[Command, ...] = () if self._told else (Moved(),)
             self._told = True
             return (*told, Wait(until_s, self._drain.labels if self._polled else frozenset()))
         self._clearing = True
-        if moving := self._drain.moving() & labels:
+        if moving := self._drain.moving() & going:
             operations = {switch: self._spared(switch, found, moving) for switch, found in operations.items()}
         if operations:
             self._steps.append(_Step(operations, StageKind.CLEARING))

@@ -181,8 +181,7 @@ class _Ordering:
         look = self._destinations
         for switch, changes in moved.items():
             for downstream in look.next_among(1, switch, around, moved):
-                if look.ports(0, switch, around) or look.ports(0, downstream, around):
-                    self._wait(moved[downstream], changes)
+                self._wait(moved[downstream], changes)
         # A switch that leads nowhere any more does so only once nobody sends anything there.
         ends = {switch for switch in moved if not look.ports(1, switch, around)}
         for switch in moved.keys() - ends if ends else ():
