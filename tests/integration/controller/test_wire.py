@@ -16,6 +16,7 @@ CHILD = Path(__file__).with_name("wire_child.py")
 ROOT = Path(__file__).parents[3]
 SCHEMA = "/usr/share/openvswitch/vswitch.ovsschema"
 DPID = 0xABC
+TAMPERED_COOKIE = 0x4844_0400_0000_0001
 PATIENCE_S = 60
 
 
@@ -61,7 +62,7 @@ def rundir(tmp_path_factory: pytest.TempPathFactory, wait_until: Callable[..., N
         call(*inside, "ip", "link", "set", "p1", "up")
         call("ovs-ofctl", "-O", "OpenFlow13", "add-flow", f"unix:{path}/br.mgmt", "table=9,priority=3,actions=drop")
         # Tagged as ours, but not what that cookie stands for.
-        tampered = "cookie=0x4844040000000001,table=3,priority=99,actions=output:1"
+        tampered = f"cookie=0x{TAMPERED_COOKIE:016x},table=3,priority=99,actions=output:1"
         call("ovs-ofctl", "-O", "OpenFlow13", "add-flow", f"unix:{path}/br.mgmt", tampered)
         (path / "namespace").write_text(namespace)
         yield path
@@ -116,7 +117,11 @@ def test_rules_of_every_shape_are_accepted_and_read_back_equal(said: dict[str, A
 
 
 def test_foreign_flows_are_counted_and_left_alone(said: dict[str, Any]) -> None:
-    assert said["foreign_at_first"] == said["foreign_then"] == said["foreign_at_last"] == 2
+    assert said["foreign_at_first"] == said["foreign_then"] == said["foreign_at_last"] == 1
+
+
+def test_a_flow_under_our_mark_with_other_content_is_told_apart_and_left_alone(said: dict[str, Any]) -> None:
+    assert said["stray"] == [[3, 99, TAMPERED_COOKIE]]
 
 
 def test_a_frame_sent_to_the_tables_comes_up_whole(said: dict[str, Any]) -> None:

@@ -283,7 +283,9 @@ class Child(framework.App):
             said.setdefault("removal_refused", []).extend(self.send(switch, stage.operations["s"]))
             found = apply_operations(found, stage.operations["s"])
         said["left"] = repr(wire.read_rules(switch)[0]) if wire.read_rules(switch)[0] != SwitchRules() else ""
-        said["foreign_at_last"] = wire.read_rules(switch)[1]
+        at_last = wire.read_rules(switch)
+        said["foreign_at_last"] = at_last.foreign
+        said["stray"] = [[stray.table, stray.priority, stray.cookie] for stray in at_last.flows]
         return said
 
     def send(self, switch: Connection, operations: Sequence[Operation]) -> list[str]:
