@@ -1,4 +1,4 @@
-"""Rules straight to bytes, as the framework's classes would write them, at a tenth of their time.
+"""Rules straight to bytes, as the framework's classes would write them in five to ten times as long.
 
 Section numbers are those of OpenFlow 1.3.5.
 """
