@@ -50,11 +50,10 @@ class Window:
     size: int
     most: int
     growth: int
+    _least: int = field(init=False)
 
     def __post_init__(self) -> None:
         self._least = self.size
-
-    _least: int = field(init=False)
 
     def took(self, seconds: float) -> None:
         """Adapt to how long the switch took to confirm."""
