@@ -6,22 +6,23 @@ published as values.
 
 from __future__ import annotations
 
-import logging
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
+from controller.audit import Audit
 from controller.cabling import declared_cabling
+from controller.commits import AccountedSwitch
 from controller.config import Config
 from controller.cordons import Cordons
 from controller.damping import Damping
 from controller.discovery import Change, Discovery, PortId
 from controller.eventlog import WRITE_S, EventLog
+from controller.foreign import ForeignFlows
 from controller.hostcheck import Place
 from controller.hostwatch import HostWatch
-from controller.installer import add_missing, turns
 from controller.measurement import LoadMeter, Reading
 from controller.overload import OverloadWatch
 from controller.pace import Pace
@@ -43,24 +44,20 @@ from controller.settling import Settling
 from controller.statuses import link_statuses, switch_statuses
 from controller.store import Store
 from controller.strangers import Hold, Strangers
+from controller.suspects import Suspects
 from controller.view import View, build_view, missing_notices, switch_name
+from controller.welcome import Welcomes
 from controller.wire import PacketIn, Port, PortCounters
-from dataplane.compiler import DefaultRouting, compile_rules
+from dataplane.compiler import DefaultRouting
 from dataplane.echo import returning_ports
 from dataplane.guard import asking_rule
 from dataplane.rules import SwitchRules
-from topologies.errors import HeddleError
-from topologies.fabric import Fabric, LinkId, Node, NodeKind
+from topologies.fabric import Fabric, LinkId
 from workloads.headers import ETH_LLDP, Unreadable, read_headers
 from workloads.job import Job
 
-log = logging.getLogger(__name__)
-
 STATUS_S = 0.5
 """Longest time for which published loads and counts stay as they are."""
-RETRY_S = 1.0
-"""Wait before a switch that did not take its first rules is asked again."""
-
 _PORTS_AT_ONCE = 128
 """A switch may have thousands: so many are taken in or forgotten before others have their turn."""
 _LOOKS_A_TICK = 8
@@ -131,7 +128,7 @@ class Core:
         self._runtime = runtime
         self._channel_counts = channel_counts
         self._certificate_expiries = certificate_expiries
-        self._switches: dict[int, Switch] = {}
+        self._switches: dict[int, AccountedSwitch] = {}
         self._addresses: dict[int, str] = {}
         self._speeds_bps: dict[PortId, float] = {}
         self._meter = LoadMeter()
@@ -154,7 +151,11 @@ class Core:
         self._cordons = Cordons(store.cordons())
         self._keeper = PlanKeeper(config, store, runtime, self._events, planner, self._observed, self._publish_statuses)
         self._installer, self._jobs = self._keeper.installer, self._keeper.jobs
-        self._being_read: set[int] = set()
+        self._suspects = Suspects(runtime, self._discovery.counters_read)
+        self._foreign = ForeignFlows(self._events)
+        default = DefaultRouting(config.routing.default)
+        self._welcomes = Welcomes(runtime, self._events, self._foreign, default, self._is_there, self._ready)
+        self._audit = Audit(runtime, self._events, self._foreign, self._lacks)
         self._strangers = Strangers(self._hold)
         self._leaving: deque[int] = deque()
         # Ports that a switch has spoken of while its list of ports is taken in.
@@ -193,7 +194,7 @@ class Core:
 
     def switch_up(self, switch: Switch) -> None:
         """A switch has come: read its rules, give it those of discovery, then probe its ports."""
-        self._switches[switch.dpid] = switch
+        accounted = self._switches[switch.dpid] = AccountedSwitch(switch, self._runtime)
         self._first_switch_s = self._first_switch_s or self._runtime.now_s()
         self._addresses[switch.dpid] = switch.address
         name = self._name(switch.dpid)
@@ -201,33 +202,18 @@ class Core:
             self._strangers.came(switch.dpid, self._runtime.now_s())
         self._events.note("switch-up", f"switch {name} is connected from {switch.address}", name)
         self._touch(urgent=False)
-        self._runtime.spawn(lambda: self._welcome(switch, name))
+        self._welcomes.begin(name, accounted)
 
-    def _welcome(self, switch: Switch, name: str) -> None:
-        try:
-            rules, foreign = switch.read_rules()[:2]
-            rules, refused = add_missing(switch, rules, self._first_rules(name, switch.dpid), turns(self._runtime))
-        except HeddleError as error:
-            if not switch.is_connected:
-                return
-            self._events.note("switch-silent", f"switch {name} did not take its first rules: {error}", name)
-            self._runtime.spawn(lambda: self._welcome_again(switch, name))
-            return
-        if self._switches.get(switch.dpid) is not switch:
-            return
-        if foreign:
-            self._events.note(
-                "foreign-rules", f"switch {name} has {foreign} flows that are not ours; they may bypass the plan"
-            )
-        for sentence in refused:
-            self._events.note("rule-refused", f"switch {name} refused a rule: {sentence}", name)
+    def _ready(self, name: str, switch: AccountedSwitch, rules: SwitchRules) -> None:
+        """A switch's rules are known, and it has those of discovery."""
         # From here on plans count on it: until now it had rules that nobody knew.
         self._installer.connected(name, switch, rules)
+        self._audit.came(name, switch, self._runtime.now_s())
         # Only now: what they did while the rules were read is in it.
         if self._take_ports(switch):
             self._keeper.welcomed(name)
 
-    def _take_ports(self, switch: Switch) -> bool:
+    def _take_ports(self, switch: AccountedSwitch) -> bool:
         """Take in the ports of a switch, a few at a time; whether it is still there at the end."""
         dpid, ports = switch.dpid, switch.ports()
         absent = self._discovery.ports_of(dpid) - {port.number for port in ports}
@@ -251,16 +237,6 @@ class Core:
             if self._spoken_of.get(dpid) is spoken_of:
                 del self._spoken_of[dpid]
 
-    def _welcome_again(self, switch: Switch, name: str) -> None:
-        self._runtime.sleep(RETRY_S)
-        if self._switches.get(switch.dpid) is switch:
-            self._welcome(switch, name)
-
-    def _first_rules(self, name: str, dpid: int) -> SwitchRules:
-        """What a switch needs before anything is known of its ports: LLDP comes up, the rest is dropped."""
-        alone = Fabric((Node(name, NodeKind.SWITCH, dpid=dpid),), ())
-        return compile_rules(alone, default=DefaultRouting(self._config.routing.default))[name]
-
     def switch_down(self, dpid: int, reason: str) -> None:
         """The channel is lost; the data plane goes on by the rules it has."""
         if self._switches.pop(dpid, None) is None:
@@ -268,6 +244,7 @@ class Core:
         name = self._name(dpid)
         returning = returning_ports(self._installer.installed.get(name, SwitchRules()))
         self._installer.disconnected(name)
+        self._audit.went(name)
         self._discovery.switch_gone(dpid)
         self._discovery.ask_neighbours(dpid, returning, self._runtime.now_s())
         self._hosts.switch_lost(dpid)
@@ -315,6 +292,7 @@ class Core:
                 self._leaving.popleft()
                 self._discovery.forget_switch(dpid)
                 self._keeper.forgotten(self._name(dpid))
+                self._foreign.forget(self._name(dpid))
                 self._addresses.pop(dpid, None)
                 del self._names[dpid]
             self._touch(urgent=False)
@@ -374,29 +352,6 @@ class Core:
             if link is not None and link.id not in view.assumed:
                 self._took(self._overload.read(link, self._meter.sent_bps(port)))
 
-    def _read_suspects(self, dpid: int, ports: Sequence[int]) -> None:
-        """Ask a switch for the counters of ports whose links may be lost; one question at a time."""
-        switch = self._switches.get(dpid)
-        if switch is None or dpid in self._being_read:
-            return
-        self._being_read.add(dpid)
-
-        def ask() -> None:
-            asked_s = self._runtime.now_s()
-            try:
-                counters = switch.read_counters(ports)
-            except HeddleError as error:
-                log.debug("no counters from %s: %s", self._name(dpid), error)
-                return
-            finally:
-                self._being_read.discard(dpid)
-            for counter in counters:
-                self._discovery.counters_read(
-                    PortId(dpid, counter.port), counter.rx_packets, asked_s, self._runtime.now_s()
-                )
-
-        self._runtime.spawn(ask)
-
     def switch_error(self, dpid: int, message: str) -> None:
         """A switch complained of something that nobody waits for."""
         self._events.note("switch-error", f"switch {self._name(dpid)}: {message}", self._name(dpid))
@@ -409,7 +364,8 @@ class Core:
         for port, frame in self._discovery.probes_due(now_s):
             self._send_frame(port, frame)
         for dpid, ports in self._discovery.readings_due(now_s).items():
-            self._read_suspects(dpid, ports)
+            if (switch := self._switches.get(dpid)) is not None:
+                self._suspects.ask(switch, ports)
         self._took(self._discovery.tick(now_s))
         for port in tuple(self._discovery.contested):
             if self._watch.gone(port, now_s):
@@ -428,6 +384,9 @@ class Core:
                 self._events.note(notice.kind, notice.message)
             self._keeper.ask()
         self._keeper.tick(now_s)
+        if self._settled and self._keeper.carries:
+            # Before that, what nobody knows any more may carry traffic.
+            self._audit.tick(now_s, self._keeper.lacking)
         if now_s - self._statuses_s >= STATUS_S and self._status_pace.allows(now_s, urgent=False):
             self._publish_statuses()
         self._events.tick()
@@ -605,6 +564,14 @@ class Core:
         if name is None:
             name = self._names[dpid] = switch_name(dpid, self._declared)
         return name
+
+    def _is_there(self, switch: AccountedSwitch) -> bool:
+        return self._switches.get(switch.dpid) is switch
+
+    def _lacks(self, name: str, switch: AccountedSwitch, rules: SwitchRules) -> None:
+        """A switch has only these rules, and refused others."""
+        self._installer.connected(name, switch, rules)
+        self._keeper.welcomed(name)
 
     def _is_declared(self, name: str) -> bool:
         return self._declared is not None and name in self._declared.node_by_id

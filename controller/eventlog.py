@@ -28,7 +28,7 @@ AT_WILL = Allowance(per_source=5, per_kind=60, repeats=False)
 _AT_WILL = frozenset({
     "arp-spoofed", "host-aged", "host-conflict", "host-refused", "install-failed", "job-unplanned",
     "link-moved", "lldp-foreign", "lldp-forged", "lldp-relayed", "lldp-replayed", "plan-failed",
-    "port-conflict", "rule-refused", "store-failed", "switch-error", "switch-left", "switch-silent",
+    "port-conflict", "rule-refused", "rules-drifted", "store-failed", "switch-error", "switch-left", "switch-silent",
 })  # fmt: skip
 _CHANNEL = "channel-"
 """How the kinds of what peers do on the channel begin."""

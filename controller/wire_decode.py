@@ -81,7 +81,7 @@ def flows_in(reply: bytes) -> Iterator[FlowRule | StrayFlow | None]:
             yield None
         else:
             at = offset + _FLOW.size
-            yield _flow(reply, at, offset + size, *said) or _stray(reply, at, *said[:2], said[-1])
+            yield _flow(reply, at, offset + size, *said) or _stray(reply, at, said[0], said[1], said[4])
         offset += entry[0]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from pathlib import Path
@@ -14,14 +14,24 @@ from greenlet import getcurrent, greenlet
 from controller.config import Config
 from controller.core import Core
 from controller.discovery import PortId
+from controller.drift import Rule
 from controller.planning import PlanRequest, make_plan
 from controller.store import Store
-from controller.strays import TablesRead
+from controller.strays import Mend, RemoveStray, RestoreGroup, StrayFlow, TablesRead
 from controller.wire import PacketIn, Port, PortCounters
 from dataplane.echo import returning_ports
 from dataplane.pipeline import ipv4_packet
-from dataplane.rules import SwitchRules
-from dataplane.update import Operation, apply_operations
+from dataplane.rules import GROUP_ID_BASE, SwitchRules
+from dataplane.update import (
+    AddFlow,
+    AddGroup,
+    AddMeter,
+    ChangeMeter,
+    Operation,
+    RemoveGroup,
+    RemoveMeter,
+    apply_operations,
+)
 from dataplane.verifier import Network, VerificationError
 from solver.routing import Objective
 from topologies.errors import HeddleError
@@ -164,16 +174,19 @@ class FakeSwitch:
     def read_rules(self) -> TablesRead:
         self._wait(self.read_s)
         self._world.while_reading()
-        return TablesRead(self.rules, self._world.foreign)
+        strays = self._world.strays[self.dpid]
+        flows, ids = (frozenset(s for s in strays if isinstance(s, kind)) for kind in (StrayFlow, int))
+        meters = frozenset(id_ for id_ in ids if id_ < GROUP_ID_BASE)
+        return TablesRead(self.rules, self._world.foreign, flows, ids - meters, meters)
 
-    def commit(self, operations: Sequence[Operation]) -> tuple[str, ...]:
+    def commit(self, operations: Sequence[Mend]) -> tuple[str, ...]:
         self._wait(self.commit_s)
         if self.refuse:
             return (self.refuse.pop(),)
-        if (refusal := self.refuses(operations)) is not None:
+        if (refusal := self.refuses(operations) or self._world.clash(self.dpid, operations)) is not None:
             return (refusal,)
         self._world.log += [(self.dpid, operation) for operation in operations]
-        self._world.tables[self.dpid] = apply_operations(self.rules, operations)
+        self._world.apply(self.dpid, operations)
         if self.late(operations):
             raise HeddleError("it did not answer a barrier in time")
         return ()
@@ -199,6 +212,9 @@ class World:
         Ports that receive so many packets of hosts that no probe is among them.
     relays : dict of PortId to PortId
         What comes out of one host's port is sent into another one's by the hosts.
+    strays : dict of int to set of StrayFlow or int
+        By dpid: flows under our mark that we never sent, and ids of groups and meters with content that none of ours
+        has.
     received : Counter of PortId
         Packets received, as the switches count them.
     alive : set of (PortId, str, str)
@@ -229,7 +245,8 @@ class World:
         self.alive: set[tuple[PortId, str, str]] = set()
         self.foreign = 0
         self.while_reading: Callable[[], None] = lambda: None
-        self.log: list[tuple[int, Operation]] = []
+        self.log: list[tuple[int, Mend]] = []
+        self.strays: dict[int, set[StrayFlow | int]] = defaultdict(set)
         dpids = {node.id: node.dpid for node in fabric.switches}
         self.peer = {
             PortId(dpids[link.source], link.source_port): PortId(dpids[link.target], link.target_port)
@@ -365,6 +382,44 @@ class World:
         self.dead -= set(ports)
         for port in ports:
             self.core.port_changed(port.dpid, self.port(port.port), gone=False)
+
+    def clash(self, dpid: int, operations: Sequence[Mend]) -> str | None:
+        """What a switch refuses for what it has already."""
+        rules = self.tables[dpid]
+        ids = self.strays[dpid] | {rule.id for rule in rules.groups | rules.meters}
+        for operation in operations:
+            match operation:
+                case AddGroup(rule) | AddMeter(rule) if rule.id in ids:
+                    return "EXISTS"
+                case RestoreGroup(rule) | ChangeMeter(rule) if rule.id not in ids:
+                    return "UNKNOWN"
+        return None
+
+    def apply(self, dpid: int, operations: Sequence[Mend]) -> None:
+        """A switch does what it is told, with what others put there, too."""
+        strays = self.strays[dpid]
+        plain = []
+        for operation in operations:
+            match operation:
+                case RemoveStray(flow):
+                    strays.discard(flow)
+                    continue
+                case RestoreGroup(group):
+                    strays.discard(group.id)
+                    plain.append(AddGroup(group))
+                    continue
+                case AddFlow(flow):
+                    strays -= {stray for stray in strays if isinstance(stray, StrayFlow) and stray.key == flow.key}
+                case ChangeMeter(rule) | RemoveGroup(rule) | RemoveMeter(rule):
+                    strays.discard(rule.id)
+            plain.append(operation)
+        self.tables[dpid] = apply_operations(self.tables[dpid], plain)
+
+    def tamper(self, dpid: int, rule: Rule, *strays: StrayFlow | int) -> None:
+        """Somebody takes a rule out of a switch, and puts others under our mark in its place."""
+        rules = self.tables[dpid]
+        self.tables[dpid] = SwitchRules(rules.flows - {rule}, rules.groups - {rule}, rules.meters - {rule})
+        self.strays[dpid] |= set(strays)
 
     def installed(self) -> dict[str, SwitchRules]:
         return {self.names[dpid]: rules for dpid, rules in self.tables.items()}
