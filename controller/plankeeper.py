@@ -128,6 +128,11 @@ class PlanKeeper:
         have = self.installer.installed.get(name)
         return wanted is not None and have is not None and wanted.flows <= have.flows and wanted.groups <= have.groups
 
+    @property
+    def lacking(self) -> frozenset[str]:
+        """Switches that may lack rules of the plan in force."""
+        return self._lacking
+
     def forgotten(self, name: str) -> None:
         """A switch is gone for good."""
         self._lacking -= {name}
