@@ -272,9 +272,10 @@ class FleetSwitch(FakeSwitch):
     # ── what happens to it ───────────────────────────────────────────────────────────────────────
 
     def arrived(self, port: int, frame: bytes) -> None:
-        """A frame comes in at a port, and goes up."""
+        """A frame comes in at a port, and goes up once the handshake is over."""
         self.datapath.rx_packets[port] += 1
-        self.packet_in(port, frame)
+        if self.described.is_set():
+            self.packet_in(port, frame)
 
     def port_changed(self, port: int) -> None:
         """Tell the controller whether a port has link."""
