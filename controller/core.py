@@ -538,9 +538,10 @@ class Core:
         after = self._cordons.changed(self._out.view.fabric, cordon, uncordon)
         self._store.save_cordons(after)
         self._cordons.cables = after
-        for kind, cables in (("link-cordoned", after - before), ("link-uncordoned", before - after)):
-            for cable in sorted(cables):
-                self._events.note(kind, f"the link {cable[0]} – {cable[1]} is {kind.removeprefix('link-')}")
+        for first, second in sorted(after - before):
+            self._events.note("link-cordoned", f"the link {first} – {second} is cordoned")
+        for first, second in sorted(before - after):
+            self._events.note("link-uncordoned", f"the link {first} – {second} is no longer cordoned")
         self._keeper.ask()
         self._publish_statuses()
         return tuple(sorted(self._cordons.links))

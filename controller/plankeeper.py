@@ -15,8 +15,9 @@ from controller.planning import PlanAnswer, PlanRequest
 from controller.resting import RestingLabels
 from controller.runtime import Runtime
 from controller.service import JobStatus, PlannedPath, PlanStatus
-from controller.store import Store
+from controller.store import Pushed, Store
 from dataplane.compiler import DefaultRouting
+from dataplane.detours import Tunnel
 from topologies.errors import HeddleError
 from topologies.fabric import Fabric
 from workloads.collectives import job_pairs
@@ -87,6 +88,7 @@ class PlanKeeper:
         self.installer = Installer(runtime, self._installed)
         self.jobs = JobTable(store)
         self.plan = store.load_plan()
+        self._detours = store.load_detours()
         self.carries = False
         self._planner = planner(self._deliver)
         self._resting = RestingLabels(store, runtime.now_s())
@@ -170,7 +172,9 @@ class PlanKeeper:
             active=self.plan,
             lacking=self._lacking,
             solved_on=self._solved_on,
-            quarantined=self.installer.labels() | resting,
+            detours=self._detours,
+            quarantined=self.installer.labels(),
+            resting=resting,
             unreachable=observed.switches - reachable,
         )
         if anew or self._request is None or request.situation != self._request.situation:
@@ -215,12 +219,11 @@ class PlanKeeper:
         for name, reason in answer.failures.items():
             self._events.note("job-unplanned", f"job {name} takes default routing: {reason}")
         moved = _moved(self.plan, answer.plan, request.jobs)
-        if _lasting(answer.plan) != _lasting(self.plan):
-            kept = _ingresses(answer.plan).keys()
-            given_up = {label: ingress for label, ingress in _ingresses(self.plan).items() if label not in kept}
+        if _lasting(answer.plan) != _lasting(self.plan) or answer.detours != self._detours:
+            given_up = _pushed(self.plan, self._detours) - _pushed(answer.plan, answer.detours)
             try:
                 # Committed before any ingress flips, so that a restart finds what the switches may hold.
-                self._store.save_plan(answer.plan, given_up)
+                self._store.save_plan(answer.plan, answer.detours, given_up)
             except HeddleError as error:
                 self._fail(request, str(error))
                 return
@@ -228,6 +231,7 @@ class PlanKeeper:
             if _paths(answer.plan) != _paths(self.plan):
                 self._lacking |= _switches(answer.plan)
         self.plan = answer.plan
+        self._detours = answer.detours
         self._solved_on = answer.solved_on
         self._answered = (request, answer)
         self.jobs.planned(request.jobs, answer, moved)
@@ -292,6 +296,7 @@ def _paths(plan: PlanStatus | None) -> tuple[PlannedPath, ...]:
     return plan.paths if plan is not None else ()
 
 
-def _ingresses(plan: PlanStatus | None) -> dict[int, str]:
-    """The labels of a plan, each with the switch that pushes it."""
-    return {path.label: path.links[1].node for path in _paths(plan)}
+def _pushed(plan: PlanStatus | None, detours: Mapping[Tunnel, int]) -> frozenset[Pushed]:
+    """The labels of a plan and of its detours, each with every switch that pushes it."""
+    paths = {Pushed(path.label, path.links[1].node) for path in _paths(plan)}
+    return frozenset(paths | {Pushed(label, tunnel.links[0].node) for tunnel, label in detours.items()})

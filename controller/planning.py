@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from controller.service import PlannedPath, PlanStatus
-from dataplane.compiler import DefaultRouting, LabelledPath, compile_rules
-from dataplane.labels import allocate
+from dataplane.compiler import DefaultRouting, LabelledPath, compile_tables
+from dataplane.detours import Tunnel
+from dataplane.labels import Way, label_paths
 from dataplane.planned import check_path
 from dataplane.rules import RuleSet
 from dataplane.verifier import verify
@@ -44,8 +45,12 @@ class PlanRequest:
     solved_on : Fabric or None
         What ``active`` was last compared with the best for; None where that is not known. On a fabric that has only
         lost links since then it cannot be bettered, so nothing is solved.
+    detours : mapping of Tunnel to int
+        Labels of the detours in the rules in force.
     quarantined : frozenset of int
-        Labels that may still be on packets under way.
+        Labels that some switch knows.
+    resting : frozenset of int
+        Labels that were given up, wholly or by some of their paths, and may still be on packets under way.
     unreachable : frozenset of str
         Switches that forward by the rules they have but take no new ones: no new path crosses them.
     """
@@ -59,7 +64,9 @@ class PlanRequest:
     active: PlanStatus | None = None
     lacking: frozenset[str] = frozenset()
     solved_on: Fabric | None = None
+    detours: Mapping[Tunnel, int] = field(default_factory=dict)
     quarantined: frozenset[int] = frozenset()
+    resting: frozenset[int] = frozenset()
     unreachable: frozenset[str] = frozenset()
 
     @property
@@ -78,7 +85,7 @@ class PlanAnswer:
         None where no job could be planned; then all traffic takes default routing.
     failures : dict of str to str
         Jobs without a plan, with the reason.
-    solved_on : Fabric or None
+    solved_on, detours
         For the next request.
     """
 
@@ -86,6 +93,7 @@ class PlanAnswer:
     plan: PlanStatus | None
     failures: dict[str, str] = field(default_factory=dict)
     solved_on: Fabric | None = None
+    detours: dict[Tunnel, int] = field(default_factory=dict)
 
 
 def make_plan(request: PlanRequest, session: Session | None = None) -> PlanAnswer:
@@ -132,9 +140,21 @@ def make_plan(request: PlanRequest, session: Session | None = None) -> PlanAnswe
             else:
                 plan = solved if plan is None or _is_better(request.fabric, solved, plan) else _proved_by(solved, plan)
     paths = [LabelledPath(path.source, path.target, path.links, path.label) for path in plan.paths] if plan else []
-    rules = compile_rules(request.fabric, default=request.default, paths=paths, edge_ports=request.edge_ports)
-    verify(request.fabric, rules, paths)
-    return PlanAnswer(rules, plan, failures, solved_on)
+    compiled = compile_tables(
+        request.fabric,
+        default=request.default,
+        paths=paths,
+        edge_ports=request.edge_ports,
+        detours=request.detours,
+        taken=_known_labels(request),
+    )
+    verify(request.fabric, compiled.rules, paths)
+    return PlanAnswer(compiled.rules, plan, failures, solved_on, compiled.detours)
+
+
+def _known_labels(request: PlanRequest) -> frozenset[int]:
+    active = request.active.paths if request.active is not None else ()
+    return request.quarantined | request.resting | frozenset(path.label for path in active)
 
 
 def _cut_off(fabric: Fabric, pairs_of: Mapping[str, Sequence[tuple[str, str]]]) -> dict[str, str]:
@@ -279,14 +299,16 @@ def _reverse(fabric: Fabric, path: Path) -> Path | None:
     return back if all(link in fabric.link_by_id for link in back) else None
 
 
-def _labels(request: PlanRequest, wanted: Sequence[tuple[str, str, Path]]) -> list[int]:
+def _labels(request: PlanRequest, wanted: Sequence[Way]) -> list[int]:
     """Labels for paths: an unchanged path keeps its own, so that its rules stay untouched."""
     active = request.active.paths if request.active is not None else ()
-    kept = {(path.source, path.target, path.links): path.label for path in active}
-    fresh = [path for path in wanted if path not in kept]
-    in_use = frozenset(path.label for path in active)
-    new = dict(zip(fresh, allocate(len(fresh), in_use, request.quarantined), strict=True))
-    return [kept[path] if path in kept else new[path] for path in wanted]
+    in_force = {(path.source, path.target, path.links): path.label for path in active}
+    return label_paths(
+        wanted,
+        in_force,
+        closed=request.resting,
+        quarantined=request.quarantined | request.resting | frozenset(request.detours.values()),
+    )
 
 
 def _status(request: PlanRequest, solution: PairPlan, paths: tuple[PlannedPath, ...], remark: str) -> PlanStatus:

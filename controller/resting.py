@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
 
-from controller.store import Store
+from controller.store import Pushed, Store
 from topologies.errors import HeddleError
 
 log = logging.getLogger(__name__)
 
 REST_S = 10.0
-"""Rest of a label once the switch that pushed it is known to do so no more."""
+"""Rest of a label once a switch that pushed it is known to do so no more."""
 
 
 class RestingLabels:
-    """Labels at rest, each with the ingress switch that pushed it.
+    """Labels at rest, each with the switches that pushed it.
 
-    An ingress that is out of reach goes on pushing: its labels rest for as long as it stays away. Those of an
-    earlier run, whose end nobody saw, rest anew.
+    A switch that is out of reach goes on pushing: what it pushes rests for as long as it stays away. Labels of an
+    earlier run, whose end nobody saw, rest anew. A label may rest because of one switch while paths of others use it.
 
     Parameters
     ----------
@@ -29,15 +29,15 @@ class RestingLabels:
 
     def __init__(self, store: Store, now_s: float) -> None:
         self._store = store
-        self._resting = {label: (ingress, now_s) for label, ingress in store.resting_labels().items()}
+        self._resting = dict.fromkeys(store.resting_labels(), now_s)
 
-    def give_up(self, labels: Mapping[int, str], now_s: float) -> None:
-        """Lay labels to rest, each with its ingress."""
-        self._resting |= {label: (ingress, now_s) for label, ingress in labels.items()}
+    def give_up(self, pushed: Iterable[Pushed], now_s: float) -> None:
+        """Lay labels to rest."""
+        self._resting |= dict.fromkeys(pushed, now_s)
 
-    def of(self, ingresses: AbstractSet[str]) -> frozenset[int]:
+    def of(self, switches: AbstractSet[str]) -> frozenset[int]:
         """Resting labels that these switches pushed."""
-        return frozenset(label for label, (ingress, _) in self._resting.items() if ingress in ingresses)
+        return frozenset(label for label, switch in self._resting if switch in switches)
 
     def at(self, now_s: float, connected: AbstractSet[str]) -> frozenset[int]:
         """Labels that must not be used again yet.
@@ -48,17 +48,17 @@ class RestingLabels:
             Switches within reach, whose rules are known.
         """
         over = []
-        for label, (ingress, since_s) in self._resting.items():
-            if ingress not in connected:
-                self._resting[label] = (ingress, now_s)
+        for pushed, since_s in self._resting.items():
+            if pushed.switch not in connected:
+                self._resting[pushed] = now_s
             elif now_s - since_s >= REST_S:
-                over.append(label)
-        for label in over:
-            del self._resting[label]
+                over.append(pushed)
+        for pushed in over:
+            del self._resting[pushed]
         if over:
             try:
                 self._store.release_labels(over)
             except HeddleError as error:
                 # They rest once more after a restart, which harms nobody.
                 log.warning("labels stay in the store: %s", error)
-        return frozenset(self._resting)
+        return frozenset(label for label, _ in self._resting)

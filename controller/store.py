@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 from controller.cordons import Cable
 from controller.discovery import PortId
 from controller.service import Event, PlannedPath, PlanStatus
+from dataplane.detours import Tunnel
 from topologies.errors import HeddleError, InputError
 from topologies.fabric import LinkId
 from workloads.job import Algorithm, Collective, Job
@@ -58,7 +59,12 @@ CREATE TABLE paths (
     links TEXT NOT NULL,
     rate_bps REAL NOT NULL
 ) STRICT;
-CREATE TABLE resting_labels (label INTEGER PRIMARY KEY, ingress TEXT NOT NULL) STRICT;
+CREATE TABLE detours (label INTEGER PRIMARY KEY, links TEXT NOT NULL, eth_type INTEGER NOT NULL) STRICT;
+CREATE TABLE resting_labels (
+    label INTEGER NOT NULL,
+    switch TEXT NOT NULL,
+    PRIMARY KEY (label, switch)
+) STRICT, WITHOUT ROWID;
 CREATE TABLE cordons (low TEXT PRIMARY KEY, high TEXT NOT NULL) STRICT;
 CREATE TABLE events (id INTEGER PRIMARY KEY, at_s REAL NOT NULL, kind TEXT NOT NULL, message TEXT NOT NULL) STRICT;
 """
@@ -70,6 +76,13 @@ class StoredHost(NamedTuple):
     ip: str
     mac: str
     at: PortId
+
+
+class Pushed(NamedTuple):
+    """A label, and a switch that pushes it."""
+
+    label: int
+    switch: str
 
 
 class Store:
@@ -173,19 +186,38 @@ class Store:
             )
             return next((PlanStatus(epoch=epoch, paths=paths, **json.loads(proof)) for epoch, proof in plans), None)
 
-    def save_plan(self, plan: PlanStatus | None, given_up: Mapping[int, str] | None = None) -> None:
-        """Replace the plan; None forgets it.
+    def load_detours(self) -> dict[Tunnel, int]:
+        """The labels of the detours that the switches hold or were about to get."""
+        rows = self._query("SELECT label, links, eth_type FROM detours ORDER BY label")
+        with self._reading():
+            return {
+                Tunnel(tuple(map(LinkId.parse, json.loads(links))), eth_type): label for label, links, eth_type in rows
+            }
+
+    def save_plan(
+        self, plan: PlanStatus | None, detours: Mapping[Tunnel, int] | None = None, given_up: Iterable[Pushed] = ()
+    ) -> None:
+        """Replace the plan, None forgets it, and the detours.
 
         Parameters
         ----------
-        given_up : mapping of int to str, optional
-            Labels that the former plan used and this one does not, with the ingress switch of each: they are resting
-            from the same moment on.
+        detours : mapping of Tunnel to int, optional
+            Labels of the detours in the rules that go with the plan.
+        given_up : iterable of Pushed, optional
+            Labels that switches push by the former rules and not by these: they rest from the same moment on.
         """
         with self._changing(durable=True) as database:
             database.execute("DELETE FROM plan")
             database.execute("DELETE FROM paths")
-            database.executemany("INSERT OR REPLACE INTO resting_labels VALUES (?, ?)", (given_up or {}).items())
+            database.execute("DELETE FROM detours")
+            database.executemany("INSERT OR REPLACE INTO resting_labels VALUES (?, ?)", given_up)
+            database.executemany(
+                "INSERT INTO detours VALUES (?, ?, ?)",
+                (
+                    (label, json.dumps([str(link) for link in tunnel.links]), tunnel.eth_type)
+                    for tunnel, label in (detours or {}).items()
+                ),
+            )
             if plan is None:
                 return
             proof = asdict(replace(plan, paths=()))
@@ -200,14 +232,14 @@ class Store:
                 ),
             )
 
-    def resting_labels(self) -> dict[int, str]:
-        """Labels that were given up and not released, with the ingress switch of each."""
-        return dict(self._query("SELECT label, ingress FROM resting_labels ORDER BY label"))
+    def resting_labels(self) -> tuple[Pushed, ...]:
+        """Labels that were given up and not released, each with who pushed it."""
+        return tuple(Pushed(*row) for row in self._query("SELECT label, switch FROM resting_labels"))
 
-    def release_labels(self, labels: Iterable[int]) -> None:
+    def release_labels(self, labels: Iterable[Pushed]) -> None:
         """Forget labels whose rest is over."""
         with self._changing() as database:
-            database.executemany("DELETE FROM resting_labels WHERE label = ?", ((label,) for label in labels))
+            database.executemany("DELETE FROM resting_labels WHERE label = ? AND switch = ?", labels)
 
     # ── cordons ──────────────────────────────────────────────────────────────────────────────────
 

@@ -3,16 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
 
-from dataplane.default import DefaultRouting, DefaultTables
+from dataplane.default import DefaultRouting, default_tables
+from dataplane.detours import Tunnel, label_tunnels, tunnel_flows
 from dataplane.echo import ECHO_RULE
 from dataplane.guard import guard_flows, guard_meters
-from dataplane.planned import LabelledPath, misses, path_flows
-from dataplane.rules import RuleSet, SwitchRules
+from dataplane.planned import LabelledPath, PlannedTable, check_path, egress_rule, ingress_rule, misses
+from dataplane.routes import Routes
+from dataplane.rules import FlowRule, RuleSet, SwitchRules
+from dataplane.spread import GroupTable
 from topologies.errors import InputError
-from topologies.fabric import Fabric, Node, NodeKind
+from topologies.fabric import Fabric, LinkId, Node, NodeKind
 
-__all__ = ["DefaultRouting", "LabelledPath", "compile_rules"]
+__all__ = ["Compiled", "DefaultRouting", "LabelledPath", "compile_rules", "compile_tables"]
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """The rules of all switches.
+
+    Attributes
+    ----------
+    detours : dict of Tunnel to int
+        The labels of the detours in them.
+    """
+
+    rules: RuleSet
+    detours: dict[Tunnel, int] = field(default_factory=dict)
 
 
 def compile_rules(
@@ -22,6 +41,19 @@ def compile_rules(
     paths: Sequence[LabelledPath] = (),
     edge_ports: Mapping[str, frozenset[int]] | None = None,
 ) -> RuleSet:
+    """All rules of all switches, as by `compile_tables` where no rules are in force."""
+    return compile_tables(fabric, default=default, paths=paths, edge_ports=edge_ports).rules
+
+
+def compile_tables(
+    fabric: Fabric,
+    *,
+    default: DefaultRouting,
+    paths: Sequence[LabelledPath] = (),
+    edge_ports: Mapping[str, frozenset[int]] | None = None,
+    detours: Mapping[Tunnel, int] | None = None,
+    taken: AbstractSet[int] = frozenset(),
+) -> Compiled:
     """All rules of all switches; the same input gives the same rules.
 
     Parameters
@@ -30,46 +62,98 @@ def compile_rules(
         Planned paths; they override default routing for their pairs.
     edge_ports : mapping of str to frozenset of int, optional
         Ports by switch that lead to hosts, known or not; ports of known hosts are added.
+    detours : mapping of Tunnel to int, optional
+        Labels that detours have in the rules in force; they keep them.
+    taken : set of int
+        Further labels that no detour may get.
 
     Raises
     ------
     InputError
-        A path is broken, or two have the same label or the same pair.
+        A path is broken, two have the same pair, or the same label and no common way.
+    LabelsExhausted
+        More detours than labels.
     """
-    _refuse_clashes(paths)
-    hosts: dict[str, set[tuple[int, Node]]] = {node.id: set() for node in fabric.switches}
-    fabric_ports: dict[str, set[int]] = {node.id: set() for node in fabric.switches}
-    for link in fabric.links:
-        if link.target not in hosts:
-            continue
-        source = fabric.node_by_id[link.source]
-        if source.kind is NodeKind.SWITCH:
-            fabric_ports[link.target].add(link.target_port)
-        elif source.ip is not None and source.mac is not None:
-            hosts[link.target].add((link.target_port, source))
-    tables = DefaultTables(fabric, default)
-    flows = {switch: {*table, *misses(), ECHO_RULE} for switch, table in tables.flows.items()}
-    for path in paths:
-        for switch, rule in path_flows(fabric, path):
+    _refuse_clashes(fabric, paths)
+    routes = Routes(fabric)
+    tables = default_tables(routes, default)
+    wanted = frozenset[Tunnel]().union(*(table.tunnels for table in tables))
+    labels = label_tunnels(wanted, detours or {}, taken | {path.label for path in paths})
+    groups = {name: GroupTable() for name in routes.names}
+    planned = {
+        name: PlannedTable(routes, table, labels, groups[name])
+        for name, table in zip(routes.names, tables, strict=True)
+    }
+    flows: dict[str, set[FlowRule]] = {}
+    for name, table in zip(routes.names, tables, strict=True):
+        dpid = fabric.node_by_id[name].dpid or 0
+        flows[name] = {*misses(), ECHO_RULE, *table.flows(dpid, labels, groups[name])}
+    for tunnel, label in labels.items():
+        for switch, rule in tunnel_flows(tunnel, label):
             flows[switch].add(rule)
+    for path in paths:
+        _add_path(fabric, routes, path, planned, flows)
+    ports = _Ports(fabric)
     rules: dict[str, SwitchRules] = {}
-    for node in fabric.switches:
-        edge = {port for port, _ in hosts[node.id]} | (edge_ports or {}).get(node.id, frozenset())
-        edge -= fabric_ports[node.id]
-        flows[node.id].update(guard_flows(edge, fabric_ports[node.id], hosts[node.id]))
-        meters = frozenset(guard_meters(edge, fabric_ports[node.id]))
-        rules[node.id] = SwitchRules(frozenset(flows[node.id]), frozenset(tables.groups[node.id].values()), meters)
-    return rules
+    for name in routes.names:
+        edge, inner = ports.edge_of(name, edge_ports or {}), ports.fabric[name]
+        flows[name] |= planned[name].flows
+        flows[name].update(guard_flows(edge, inner, ports.hosts[name]))
+        rules[name] = SwitchRules(frozenset(flows[name]), groups[name].groups(), frozenset(guard_meters(edge, inner)))
+    return Compiled(rules, labels)
 
 
-def _refuse_clashes(paths: Sequence[LabelledPath]) -> None:
-    labels: dict[int, LabelledPath] = {}
+def _add_path(
+    fabric: Fabric,
+    routes: Routes,
+    path: LabelledPath,
+    planned: Mapping[str, PlannedTable],
+    flows: Mapping[str, set[FlowRule]],
+) -> None:
+    flows[path.links[1].node].add(ingress_rule(fabric, path))
+    egress = path.links[-1]
+    if len(path.links) == 2:
+        return
+    flows[egress.node].add(egress_rule(path.label, egress.port))
+    leaf = routes.number[egress.node]
+    arriving = path.links[0]
+    for link in path.links[1:-1]:
+        planned[link.node].add(path.label, link, fabric.link_by_id[arriving].target_port, leaf)
+        arriving = link
+
+
+class _Ports:
+    """Which ports of each switch lead where."""
+
+    def __init__(self, fabric: Fabric) -> None:
+        self.fabric: dict[str, set[int]] = {node.id: set() for node in fabric.switches}
+        self.hosts: dict[str, set[tuple[int, Node]]] = {node.id: set() for node in fabric.switches}
+        for link in fabric.links:
+            if link.target not in self.hosts:
+                continue
+            source = fabric.node_by_id[link.source]
+            if source.kind is NodeKind.SWITCH:
+                self.fabric[link.target].add(link.target_port)
+            elif source.ip is not None and source.mac is not None:
+                self.hosts[link.target].add((link.target_port, source))
+
+    def edge_of(self, switch: str, edge_ports: Mapping[str, frozenset[int]]) -> set[int]:
+        """Ports that lead to hosts, known or not."""
+        return ({port for port, _ in self.hosts[switch]} | edge_ports.get(switch, frozenset())) - self.fabric[switch]
+
+
+def _refuse_clashes(fabric: Fabric, paths: Sequence[LabelledPath]) -> None:
+    ways: dict[tuple[int, str], LinkId] = {}
+    targets: dict[int, LabelledPath] = {}
     pairs: set[tuple[str, str]] = set()
     for path in paths:
-        other = labels.setdefault(path.label, path)
-        if other is not path:
+        check_path(fabric, path)
+        other = targets.setdefault(path.label, path)
+        if other.target != path.target or any(
+            ways.setdefault((path.label, link.node), link) != link for link in path.links[1:]
+        ):
             raise InputError(
-                f"label {path.label} marks two paths: {other.source} → {other.target} and {path.source} → {path.target}"
+                f"label {path.label} marks two ways: {other.source} → {other.target} and {path.source} → {path.target}"
             )
         if (path.source, path.target) in pairs:
             raise InputError(f"the pair {path.source} → {path.target} has two paths; a pair takes one")

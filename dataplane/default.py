@@ -1,29 +1,35 @@
-"""Default routing: every known host reaches every other, by destination."""
+"""Default routing: every known host reaches every other, by destination, and round any one link that fails."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
+from typing import TypeAlias
 
+from dataplane.detours import Tunnel, out_of
+from dataplane.prefixes import Block, blocks, exactly, fewest
+from dataplane.routes import Detour, Hop, Routes
 from dataplane.rules import (
     ETH_TYPE_ARP,
     ETH_TYPE_IPV4,
     PORT_CONTROLLER,
     Action,
     FlowRule,
-    Group,
     Match,
     Output,
-    Role,
+    PushLabel,
     Table,
-    ToGroup,
 )
-from dataplane.spread import free_id, select_group
-from topologies.fabric import Fabric, Node
-from topologies.shortest import distances, next_hops
+from dataplane.spread import GroupTable, failover_group, select_group
+from topologies.fabric import LinkId
 
-_KNOWN, _SEARCH, _MISS = 100, 10, 0
+_PREFIX, _COMING_BACK = 100, 150
+"""To these the length of the prefix is added: the longest one decides."""
+_SEARCH, _MISS = 10, 0
+
+_TO_CONTROLLER: tuple[Action, ...] = (Output(PORT_CONTROLLER),)
 
 
 class DefaultRouting(StrEnum):
@@ -33,61 +39,138 @@ class DefaultRouting(StrEnum):
     SHORTEST = "shortest"
 
 
-class DefaultTables:
-    """The default table of every switch, and the groups that it uses.
+@dataclass(frozen=True, slots=True)
+class _Choice:
+    """What a switch does with packets to some leaves, whichever of them.
 
     Attributes
     ----------
-    flows : dict of str to list of FlowRule
-    groups : dict of str to dict of int to Group
+    ports : tuple of int
+        Where it sends them; none where they end.
+    parity : int
+        Of the distance, where it deals them to several ports.
+    detour : Detour
+        The way round the only port.
+    in_port : int or None
+        Where they come from, if the way round goes back there.
     """
 
-    def __init__(self, fabric: Fabric, routing: DefaultRouting) -> None:
-        self._fabric = fabric
-        self._routing = routing
-        self.flows: dict[str, list[FlowRule]] = {node.id: list(_misses()) for node in fabric.switches}
-        self.groups: dict[str, dict[int, Group]] = {node.id: {} for node in fabric.switches}
-        # Hosts at the same switch share what leads to them: paths are searched once for each such switch.
-        self._towards: dict[str, dict[str, tuple[tuple[int, ...], int]]] = {}
-        for host in fabric.hosts:
-            if host.ip is not None and host.id in fabric.access_links:
-                self._add_host(host)
-
-    def _add_host(self, host: Node) -> None:
-        access = self._fabric.access_links[host.id]
-        leaf, leaf_port = access.target, access.target_port
-        for switch, (ports, hops) in self._ports_towards(leaf).items():
-            action: Action = Output(leaf_port) if switch == leaf else self._spread(switch, ports, hops)
-            self.flows[switch] += (
-                FlowRule(Table.DEFAULT, _KNOWN, Match(eth_type=ETH_TYPE_IPV4, ipv4_dst=host.ip), (action,)),
-                FlowRule(Table.DEFAULT, _KNOWN, Match(eth_type=ETH_TYPE_ARP, arp_tpa=host.ip), (action,)),
-            )
-
-    def _ports_towards(self, leaf: str) -> dict[str, tuple[tuple[int, ...], int]]:
-        """Ports on shortest paths to a switch and the distance, by switch."""
-        if leaf not in self._towards:
-            hops = distances(self._fabric, leaf)
-            links = next_hops(self._fabric, leaf)
-            switches = {node.id for node in self._fabric.switches}
-            self._towards[leaf] = {
-                switch: (tuple(link.port for link in links.get(switch, ())), hops[switch])
-                for switch in hops
-                if switch in switches
-            }
-        return self._towards[leaf]
-
-    def _spread(self, switch: str, ports: tuple[int, ...], hops: int) -> Action:
-        if self._routing is DefaultRouting.SHORTEST or len(ports) == 1:
-            return Output(ports[0])
-        group = select_group(ports, hops, self._fabric.node_by_id[switch].dpid or 0)
-        groups = self.groups[switch]
-        group_id = free_id(group.id, lambda known: groups.get(known, group).buckets != group.buckets)
-        groups.setdefault(group_id, replace(group, id=group_id))
-        return ToGroup(group_id)
+    ports: tuple[int, ...] = ()
+    parity: int = 0
+    detour: Detour = ()
+    in_port: int | None = None
 
 
-def _misses() -> Iterator[FlowRule]:
-    # All switches know the same hosts, so only an edge port can bring a question for an unknown one; the guard
-    # has metered it.
-    yield FlowRule(Table.DEFAULT, _SEARCH, Match(eth_type=ETH_TYPE_ARP), (Output(PORT_CONTROLLER),), role=Role.DEFAULT)
-    yield FlowRule(Table.DEFAULT, _MISS, Match(), role=Role.DEFAULT)
+_ENDS = _Choice()
+_Placed: TypeAlias = tuple[Block, _Choice]
+
+
+class DefaultTable:
+    """The default table of one switch, in prefixes.
+
+    Attributes
+    ----------
+    tunnels : frozenset of Tunnel
+        The detours that it needs labels for.
+    """
+
+    def __init__(self, routes: Routes, routing: DefaultRouting, switch: int, whole: tuple[Block, ...]) -> None:
+        self._hosts = routes.hosts.get(switch, [])
+        self.hops: dict[int, Hop | None] = dict(zip(routes.leaves, routes.hops(switch), strict=True))
+        name = routes.names[switch]
+        choices = {leaf: _choice(name, hop, routing) for leaf, hop in self.hops.items()}
+        numbers: dict[_Choice, int] = {}
+        by_leaf = [0] * len(routes.names)
+        for leaf, choice in choices.items():
+            by_leaf[leaf] = numbers.setdefault(choice, len(numbers))
+        listed = tuple(numbers)
+        self._placed: list[_Placed] = [
+            (block, listed[number])
+            for root in whole
+            for block, number in fewest(root, by_leaf)
+            # Hosts at this switch have rules of their own.
+            if not (block.length == 32 and block.owner == switch)
+        ]
+        self._placed += _coming_back(routes, switch, choices, whole)
+        self.tunnels = frozenset(
+            Tunnel(choice.detour, eth_type)
+            for _, choice in self._placed
+            if len(choice.detour) > 1
+            for eth_type in (ETH_TYPE_IPV4, ETH_TYPE_ARP)
+        )
+
+    def flows(self, dpid: int, labels: Mapping[Tunnel, int], groups: GroupTable) -> Iterator[FlowRule]:
+        """The rules; the groups that they use are taken in."""
+        yield from misses()
+        for port, host in self._hosts:
+            for eth_type in (ETH_TYPE_IPV4, ETH_TYPE_ARP):
+                yield _rule(eth_type, host.ip or "", 32, None, (Output(port),))
+        for block, choice in self._placed:
+            for eth_type in (ETH_TYPE_IPV4, ETH_TYPE_ARP):
+                actions = _actions(choice, eth_type, dpid, labels, groups)
+                yield _rule(eth_type, str(block), block.length, choice.in_port, actions)
+
+
+def default_tables(routes: Routes, routing: DefaultRouting) -> list[DefaultTable]:
+    """The default tables of all switches, in the order of ``routes.names``."""
+    whole = blocks(routes.leaf_of_address)
+    return [DefaultTable(routes, routing, switch, whole) for switch in range(len(routes.names))]
+
+
+def _choice(name: str, hop: Hop | None, routing: DefaultRouting) -> _Choice:
+    if hop is None:
+        return _ENDS
+    if len(hop.ports) == 1:
+        return _Choice(hop.ports, detour=hop.detour)
+    if routing is DefaultRouting.SHORTEST:
+        return _Choice(hop.ports[:1], detour=(LinkId(name, hop.ports[1]),))
+    return _Choice(hop.ports, hop.distance % 2)
+
+
+def _coming_back(
+    routes: Routes, switch: int, choices: Mapping[int, _Choice], whole: Iterable[Block]
+) -> Iterator[_Placed]:
+    """What a switch does with packets that come from where their way round begins."""
+    back: dict[int, dict[int, _Choice]] = {}
+    for leaf, choice in choices.items():
+        if len(choice.detour) > 1 and routes.sends_through(first := choice.detour[0].port, switch, leaf):
+            back.setdefault(first, {})[leaf] = _Choice(choice.ports, choice.parity, choice.detour, first)
+    for by_leaf in back.values():
+        listed = tuple(dict.fromkeys(by_leaf.values()))
+        numbers = {leaf: listed.index(choice) for leaf, choice in by_leaf.items()}
+        yield from ((block, listed[number]) for root in whole for block, number in exactly(root, numbers))
+
+
+def _actions(
+    choice: _Choice, eth_type: int, dpid: int, labels: Mapping[Tunnel, int], groups: GroupTable
+) -> tuple[Action, ...]:
+    match choice.ports, choice.detour:
+        case (), _:
+            # Whoever has the address is not known: only the controller can find out. It is asked by ARP.
+            return _TO_CONTROLLER if eth_type == ETH_TYPE_ARP else ()
+        case (port,), ():
+            return (Output(port),)
+        case (port,), (way,):
+            return (groups.use(failover_group(port, (Output(way.port),), way.port)),)
+        case (port,), (way, *_):
+            push = PushLabel(labels[Tunnel(choice.detour, eth_type)])
+            return (groups.use(failover_group(port, (push, out_of(way.port, choice.in_port)), way.port)),)
+        case _:
+            return (groups.use(select_group(choice.ports, choice.parity, dpid)),)
+
+
+@lru_cache(maxsize=65_536)
+def _rule(eth_type: int, address: str, length: int, in_port: int | None, actions: tuple[Action, ...]) -> FlowRule:
+    priority = (_PREFIX if in_port is None else _COMING_BACK) + length
+    if eth_type == ETH_TYPE_IPV4:
+        match = Match(in_port=in_port, eth_type=eth_type, ipv4_dst=address)
+    else:
+        match = Match(in_port=in_port, eth_type=eth_type, arp_tpa=address)
+    return FlowRule(Table.DEFAULT, priority, match, actions)
+
+
+def misses() -> Iterator[FlowRule]:
+    """What becomes of packets to addresses that are nowhere near a known one."""
+    # A question for an unknown host comes up at the leaf that it went to; the guard has metered it where it came in.
+    yield FlowRule(Table.DEFAULT, _SEARCH, Match(eth_type=ETH_TYPE_ARP), _TO_CONTROLLER)
+    yield FlowRule(Table.DEFAULT, _MISS, Match())

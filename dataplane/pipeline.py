@@ -22,6 +22,7 @@ from dataplane.rules import (
     PORT_CONTROLLER,
     PORT_IN_PORT,
     Action,
+    Bucket,
     FlowRule,
     Group,
     GroupType,
@@ -150,6 +151,7 @@ class SwitchPipeline:
     def __init__(self, name: str, rules: SwitchRules) -> None:
         self.name = name
         self._groups = {group.id: group for group in rules.groups}
+        self._distinct: dict[int, tuple[Bucket, ...]] = {}
         for group in rules.groups:
             if any(isinstance(action, ToGroup) for bucket in group.buckets for action in bucket.actions):
                 raise RuleError(f"{name} has a group {group.id:#x} that hands on to a group, which few switches can")
@@ -305,10 +307,16 @@ class SwitchPipeline:
     def _choices(
         self, group: Group, packet: Packet, in_port: int, dead_ports: AbstractSet[int]
     ) -> frozenset[Alternative]:
-        live = dict.fromkeys(bucket.actions for bucket in group.buckets if bucket.watch_port not in dead_ports)
-        possible = list(live)[:1] if group.type is GroupType.FAST_FAILOVER else live
-        chosen = {sent for actions in possible for sent, _ in self._apply(actions, packet, in_port, dead_ports)}
+        live = [bucket for bucket in self._buckets(group) if bucket.watch_port not in dead_ports]
+        possible = live[:1] if group.type is GroupType.FAST_FAILOVER else live
+        chosen = {sent for bucket in possible for sent, _ in self._apply(bucket.actions, packet, in_port, dead_ports)}
         return frozenset(chosen or {()})
+
+    def _buckets(self, group: Group) -> tuple[Bucket, ...]:
+        """The buckets that differ, in order."""
+        if group.id not in self._distinct:
+            self._distinct[group.id] = tuple(dict.fromkeys(replace(bucket, weight=1) for bucket in group.buckets))
+        return self._distinct[group.id]
 
 
 def _output(port: int, packet: Packet, in_port: int) -> Alternative:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
+from dataplane.default import DefaultTable
+from dataplane.detours import Tunnel, out_of
+from dataplane.routes import Routes
 from dataplane.rules import (
     ETH_TYPE_IPV4,
     ETH_TYPE_MPLS,
@@ -15,13 +19,15 @@ from dataplane.rules import (
     PopLabel,
     PushLabel,
     Role,
+    SetLabel,
     Table,
 )
+from dataplane.spread import GroupTable, failover_group
 from solver.routing import Path
 from topologies.errors import InputError
-from topologies.fabric import Fabric
+from topologies.fabric import Fabric, LinkId
 
-_PLANNED, _MISS = 100, 0
+_COMING_BACK, _PLANNED, _MISS = 150, 100, 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +41,8 @@ class LabelledPath:
     links : Path
         From the source host to the target host, both access links included.
     label : int
-        MPLS label, 16 to 2^20 - 1, unique among the paths in force.
+        MPLS label, 16 to 2^20 - 1. Paths to one host may share it, where each switch that they have in common sends it
+        out by one link.
     """
 
     source: str
@@ -50,28 +57,81 @@ def misses() -> Iterator[FlowRule]:
     yield FlowRule(Table.TRANSIT, _MISS, Match(), role=Role.TRANSIT)
 
 
-def path_flows(fabric: Fabric, path: LabelledPath) -> Iterator[tuple[str, FlowRule]]:
-    """Switch and rule, from the ingress leaf on.
+class PlannedTable:
+    """The rules of planned paths on one switch.
 
-    Raises
-    ------
-    InputError
-        The path is not one from its source to its target through switches of the fabric.
+    Where the next link of a path fails, its packets lose their label and join default routing, with the label of its
+    detour where default routing has no other port there.
+
+    Parameters
+    ----------
+    default : DefaultTable
+        Of the same switch.
+    labels : mapping of Tunnel to int
+        Of detours.
     """
-    check_path(fabric, path)
+
+    def __init__(self, routes: Routes, default: DefaultTable, labels: Mapping[Tunnel, int], groups: GroupTable) -> None:
+        self._routes = routes
+        self._default = default
+        self._labels = labels
+        self._groups = groups
+        self.flows: set[FlowRule] = set()
+
+    def add(self, label: int, link: LinkId, in_port: int, leaf: int) -> None:
+        """Forward what carries a label, comes in by a port and goes to a host at a leaf, out by a link.
+
+        Paths may share the label, and come from elsewhere.
+        """
+        anywhere = self._forward(link.port, None, leaf)
+        self.flows.add(_transit(label, None, anywhere))
+        if (here := self._forward(link.port, in_port, leaf)) != anywhere:
+            self.flows.add(_transit(label, in_port, here))
+
+    def _forward(self, port: int, in_port: int | None, leaf: int) -> Action:
+        fallback = self._fallback(port, in_port, leaf)
+        return Output(port) if fallback is None else self._groups.use(failover_group(port, *fallback))
+
+    def _fallback(self, port: int, in_port: int | None, leaf: int) -> tuple[tuple[Action, ...], int] | None:
+        """What to do where a port is dead, and the port by which that leaves; None where nothing helps."""
+        hop = self._default.hops.get(leaf)
+        if hop is None:
+            return None
+        others = [other for other in hop.ports if other != port]
+        if others:
+            # The next one in turn, so that the paths of a switch do not all fall back on its first port.
+            other = min(others, key=lambda other: (other < port, other))
+            return (PopLabel(), out_of(other, in_port)), other
+        if not hop.detour:
+            return None
+        way = hop.detour[0]
+        leave: Action = PopLabel()
+        if len(hop.detour) > 1:
+            leave = SetLabel(self._labels[Tunnel(hop.detour, ETH_TYPE_IPV4)])
+        return (leave, out_of(way.port, in_port)), way.port
+
+
+def ingress_rule(fabric: Fabric, path: LabelledPath) -> FlowRule:
+    """The rule of a path's first switch that marks its packets, or sends them to a host at the same switch."""
     source, target = fabric.node_by_id[path.source], fabric.node_by_id[path.target]
     pair = Match(eth_type=ETH_TYPE_IPV4, ipv4_src=source.ip, ipv4_dst=target.ip)
-    labelled = Match(eth_type=ETH_TYPE_MPLS, mpls_label=path.label)
-    ingress, *transit = path.links[1:]
-    if not transit:
-        yield ingress.node, FlowRule(Table.CLASSIFY, _PLANNED, pair, (Output(ingress.port),), role=Role.CLASSIFY)
-        return
-    push: tuple[Action, ...] = (PushLabel(path.label),)
-    yield ingress.node, FlowRule(Table.CLASSIFY, _PLANNED, pair, push, Table.TRANSIT, role=Role.CLASSIFY)
-    for link in path.links[1:-1]:
-        yield link.node, FlowRule(Table.TRANSIT, _PLANNED, labelled, (Output(link.port),), role=Role.TRANSIT)
-    egress = path.links[-1]
-    yield egress.node, FlowRule(Table.TRANSIT, _PLANNED, labelled, (PopLabel(), Output(egress.port)), role=Role.TRANSIT)
+    if len(path.links) == 2:
+        return FlowRule(Table.CLASSIFY, _PLANNED, pair, (Output(path.links[1].port),), role=Role.CLASSIFY)
+    return FlowRule(Table.CLASSIFY, _PLANNED, pair, (PushLabel(path.label),), Table.TRANSIT, role=Role.CLASSIFY)
+
+
+@lru_cache(maxsize=65_536)
+def _transit(label: int, in_port: int | None, action: Action) -> FlowRule:
+    priority = _PLANNED if in_port is None else _COMING_BACK
+    match = Match(in_port=in_port, eth_type=ETH_TYPE_MPLS, mpls_label=label)
+    return FlowRule(Table.TRANSIT, priority, match, (action,), role=Role.TRANSIT)
+
+
+@lru_cache(maxsize=65_536)
+def egress_rule(label: int, port: int) -> FlowRule:
+    """The rule of a path's last switch, which takes the label off."""
+    match = Match(eth_type=ETH_TYPE_MPLS, mpls_label=label)
+    return FlowRule(Table.TRANSIT, _PLANNED, match, (PopLabel(), Output(port)), role=Role.TRANSIT)
 
 
 def check_path(fabric: Fabric, path: LabelledPath) -> None:

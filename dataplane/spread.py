@@ -1,4 +1,4 @@
-"""Equal-cost next hops dealt to the buckets of a select group, so that successive switches choose independently.
+"""Groups: equal-cost next hops dealt to buckets so that successive switches choose independently, and fallbacks.
 
 On OpenFlow 1.3, Open vSwitch picks a bucket by a hash that is the same in every switch: a flow that takes
 bucket i here takes bucket i everywhere. With one bucket for each next hop the second switch then sends all
@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from dataclasses import replace
 from functools import lru_cache
 
-from dataplane.rules import GROUP_ID_BASE, GROUP_ID_END, Bucket, Group, GroupType, Output
+from dataplane.rules import GROUP_ID_BASE, GROUP_ID_END, Action, Bucket, Group, GroupType, Output, ToGroup
 
 BUCKETS = 64
 _INDEX_BITS = 6
@@ -56,8 +57,41 @@ def select_group(ports: tuple[int, ...], distance: int, dpid: int) -> Group:
     """
     chosen = ports[:BUCKETS]
     buckets = tuple(Bucket((Output(chosen[hop]),), watch_port=chosen[hop]) for hop in deal(len(chosen), distance, dpid))
-    digest = hashlib.blake2b(repr(buckets).encode(), digest_size=4).digest()
-    return Group(GROUP_ID_BASE + int.from_bytes(digest) % (GROUP_ID_END - GROUP_ID_BASE), GroupType.SELECT, buckets)
+    return named(GroupType.SELECT, buckets)
+
+
+@lru_cache(maxsize=65_536)
+def failover_group(port: int, fallback: tuple[Action, ...], fallback_port: int) -> Group:
+    """A group that uses a port while it lives, and the fallback, which leaves by another port, while it does not."""
+    buckets = (Bucket((Output(port),), watch_port=port), Bucket(fallback, watch_port=fallback_port))
+    return named(GroupType.FAST_FAILOVER, buckets)
+
+
+def named(kind: GroupType, buckets: tuple[Bucket, ...]) -> Group:
+    """A group whose id is a hash of its content."""
+    digest = hashlib.blake2b(repr((kind.value, buckets)).encode(), digest_size=4).digest()
+    return Group(GROUP_ID_BASE + int.from_bytes(digest) % (GROUP_ID_END - GROUP_ID_BASE), kind, buckets)
+
+
+class GroupTable:
+    """The groups of one switch, each content once and each id with one content."""
+
+    def __init__(self) -> None:
+        self._groups: dict[int, Group] = {}
+
+    def use(self, group: Group) -> ToGroup:
+        """Take a group in, and say how a rule hands packets to it."""
+        group_id = free_id(group.id, lambda known: not _same(self._groups.get(known, group), group))
+        self._groups.setdefault(group_id, group if group_id == group.id else replace(group, id=group_id))
+        return ToGroup(group_id)
+
+    def groups(self) -> frozenset[Group]:
+        """All that were taken in."""
+        return frozenset(self._groups.values())
+
+
+def _same(one: Group, other: Group) -> bool:
+    return one is other or (one.type, one.buckets) == (other.type, other.buckets)
 
 
 def free_id(group_id: int, is_taken: Callable[[int], bool]) -> int:

@@ -1,40 +1,59 @@
-"""Proves from the rules alone that packets arrive: every pair, once, in every hash's choice, as planned.
+"""Proves from the rules alone that packets arrive: every pair, once, in every hash's choice, whichever cable is down.
 
-A packet's possible ways form a graph of (switch, port, headers). If no state drops, copies or punts it, if none
-leads back to itself, and all end at the destination, then every choice of every hash delivers it exactly once
-(header space reasoning; Kazemian, Varghese and McKeown, "Header space analysis", NSDI 2012).
+Packets are looked at in classes (header space reasoning; Kazemian, Varghese and McKeown, "Header space analysis", NSDI
+2012): those without a label by where they go, those of planned pairs by their labels. Where a class is not surely
+right, its packets are sent through the rules one by one: so what is refused is wrong, and what is accepted is proved.
 """
 
 from __future__ import annotations
 
 from collections.abc import Container, Sequence
-from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, replace
-from functools import cached_property
-from typing import Any, TypeAlias
+from dataclasses import dataclass
 
-from dataplane.pipeline import Alternative, Emission, Packet, SwitchPipeline, arp_packet, ipv4_packet, is_punt
+from dataplane.addresses import AddressSpace, cuts
+from dataplane.admission import check_guards
+from dataplane.network import Network, VerificationError
 from dataplane.planned import LabelledPath
-from dataplane.rules import ETH_TYPE_ARP, ETH_TYPE_IPV4, Match, RuleSet, SwitchRules
+from dataplane.proof import Pair, Proof
+from dataplane.reading import SwitchReading, Unreadable
+from dataplane.rules import RuleSet, SwitchRules
+from dataplane.wiring import Wiring
 from solver.routing import Path
-from topologies.errors import HeddleError
-from topologies.fabric import Fabric, Link, LinkId, Node
-from topologies.shortest import distances
+from topologies.fabric import Fabric, LinkId
 
-State: TypeAlias = tuple[str, int, Packet]
-"""A packet at a switch's port."""
+__all__ = ["Network", "VerificationError", "VerificationReport", "Verifier", "verify"]
 
 
-class VerificationError(HeddleError):
-    """The rules do not do what they should; the message names the packet and the place. Nothing was installed."""
+_SAME = 1e-6
+"""Relative difference that arithmetic explains."""
 
 
 @dataclass(frozen=True, slots=True)
 class VerificationReport:
-    """What was proved: host pairs that reach each other, and how many of them by a planned path."""
+    """What was proved.
+
+    Attributes
+    ----------
+    pairs : int
+        Host pairs that reach each other.
+    planned : int
+        How many of them by exactly their planned paths.
+    failures : int
+        Cables that may fail one at a time, between switches, so that all pairs still reach each other.
+    cut_off : int
+        Pairs and cables where the fabric itself has no other way; they are excused.
+    unprotected : tuple of LinkId
+        Links whose failure cuts pairs off; every cable once.
+    worst_link_utilisation : float
+        Of planned traffic alone; 0 where no rates are given.
+    """
 
     pairs: int
     planned: int
+    failures: int = 0
+    cut_off: int = 0
+    unprotected: tuple[LinkId, ...] = ()
+    worst_link_utilisation: float = 0.0
 
 
 def verify(
@@ -42,209 +61,105 @@ def verify(
     rules: RuleSet,
     paths: Sequence[LabelledPath] = (),
     *,
-    pairs: Container[tuple[str, str]] | None = None,
+    pairs: Container[Pair] | None = None,
+    failures: bool = False,
+    rates_bps: Sequence[float] = (),
 ) -> VerificationReport:
-    """Check rules against a fabric and the planned paths.
-
-    Every host with an address reaches every other that the fabric connects it to, by IPv4 and by ARP; planned
-    pairs take exactly their path; nothing enters with a forged source or a label.
-
-    Parameters
-    ----------
-    pairs : container of (str, str), optional
-        Sources and targets to look at beside the planned ones; without it all are.
-
-    Raises
-    ------
-    VerificationError
-        The first thing found wrong.
-    RuleError
-        A switch would refuse a rule, or may read two in either way.
-    """
-    network = Network(fabric, rules)
-    planned = {(path.source, path.target): path.links for path in paths}
-    hosts = [host for host in fabric.hosts if host.ip and host.mac and host.id in fabric.access_links]
-    network.check_guards()
-    proved_pairs: set[tuple[str, str]] = set()
-    for target in hosts:
-        reachable = distances(fabric, target.id)
-        proved: set[State] = set()
-        for source in hosts:
-            pair = (source.id, target.id)
-            if source is target or source.id not in reachable:
-                continue
-            if pairs is None or pair in pairs or pair in planned:
-                network.check_pair(source, target, planned.get(pair), proved)
-                proved_pairs.add(pair)
-    for pair in planned:
-        if pair not in proved_pairs:
-            raise VerificationError(f"the planned pair {pair[0]} → {pair[1]} is not two attached hosts with addresses")
-    return VerificationReport(len(proved_pairs), len(planned))
+    """Check rules against a fabric and the planned paths, from nothing; see `Verifier.verify`."""
+    return Verifier().verify(fabric, rules, paths, pairs=pairs, failures=failures, rates_bps=rates_bps)
 
 
-class Network:
-    """The pipelines of all switches, joined by the fabric's links.
+class Verifier:
+    """Checks rules, and remembers how it read them: what a switch keeps need not be read again."""
 
-    Parameters
-    ----------
-    failed : set of LinkId
-        Links that carry nothing; a switch knows it of its own ports.
-    """
+    def __init__(self) -> None:
+        self._readings: dict[str, SwitchReading] = {}
+        self._space: AddressSpace | None = None
 
-    def __init__(self, fabric: Fabric, rules: RuleSet, failed: AbstractSet[LinkId] = frozenset()) -> None:
-        self._fabric = fabric
-        self._failed = failed
-        self._pipelines = {
-            node.id: SwitchPipeline(node.id, rules.get(node.id, SwitchRules())) for node in fabric.switches
-        }
-        self._dead: dict[str, set[int]] = {node.id: set() for node in fabric.switches}
-        for link in failed:
-            self._dead.get(link.node, set()).add(link.port)
+    def verify(
+        self,
+        fabric: Fabric,
+        rules: RuleSet,
+        paths: Sequence[LabelledPath] = (),
+        *,
+        pairs: Container[Pair] | None = None,
+        failures: bool = False,
+        rates_bps: Sequence[float] = (),
+    ) -> VerificationReport:
+        """Check rules against a fabric and the planned paths.
 
-    def step(self, switch: str, in_port: int, packet: Packet) -> frozenset[Alternative]:
-        """What a switch may do with a packet."""
-        return self._pipelines[switch].process(packet, in_port, self._dead[switch])
-
-    def ways(self, source: str, packet: Packet, target: str) -> frozenset[Path]:
-        """Every way by which a packet may reach a host.
-
-        Raises
-        ------
-        VerificationError
-            Some choice drops, copies or punts it, brings it elsewhere, or sends it round.
-        """
-        what = f"a packet {source} → {target}"
-        access = self._fabric.access_link(source)
-        found: set[Path] = set()
-        stack: list[tuple[Link, Packet, Path]] = [(access, packet, (access.id,))]
-        while stack:
-            link, current, way = stack.pop()
-            if link.target == target:
-                found.add(way)
-                continue
-            if link.target not in self._pipelines:
-                raise VerificationError(f"{what} is delivered to {link.target}, at {link.id}")
-            if len(way) > len(self._fabric.switches) + 1:
-                raise VerificationError(f"{what} loops: {' '.join(map(str, way[:12]))} …")
-            for alternative in self.step(link.target, link.target_port, current):
-                emission, following = self._only(alternative, link, current, what)
-                stack.append((following, emission.packet, (*way, following.id)))
-        return frozenset(found)
-
-    def _only(self, alternative: Alternative, arriving: Link, packet: Packet, what: str) -> tuple[Emission, Link]:
-        """The one emission of an alternative, and the link that it takes."""
-        if len(alternative) == 1 and not is_punt(alternative[0]):
-            emission = alternative[0]
-            out = LinkId(arriving.target, emission.port)
-            link = self._fabric.link_by_id.get(out)
-            if link is not None and out not in self._failed:
-                return emission, link
-            fate = f"lost at {out}, where no link leads on,"
-        elif not alternative:
-            fate = f"dropped at {arriving.target}"
-        elif len(alternative) > 1:
-            fate = f"copied at {arriving.target}"
-        else:
-            fate = f"sent to the controller at {arriving.target}"
-        rule = self._pipelines[arriving.target].decided_by(packet, arriving.target_port)
-        raise VerificationError(f"{what} is {fate} by {rule}")
-
-    def check_delivery(self, source: str, packet: Packet, target: str, proved: set[State]) -> None:
-        """Prove delivery without listing the ways: each state is looked at once.
+        Every host with an address reaches every other that the fabric connects it to, by IPv4 and by ARP; planned
+        pairs take exactly their paths, which carry no more than their links can; no packet to any address goes round;
+        nothing enters with a forged source or a label.
 
         Parameters
         ----------
-        proved : set of State
-            States from which delivery to this target is proved; grows. Behind the ingress they are the same for
-            all sources, where no rule there looks at the source.
+        paths : sequence of LabelledPath
+            One for a pair, or all those that it is split over.
+        pairs : container of (str, str), optional
+            Sources and targets to look at beside the planned ones; without it all are, and all addresses.
+        failures : bool
+            Whether all this (but for exactly which path) has to hold while any one cable between switches is down,
+            for the pairs that are still connected then.
+        rates_bps : sequence of float
+            What each of ``paths`` carries, bits per second; without it no load is looked at.
 
         Raises
         ------
         VerificationError
-            As for `ways`.
+            The first thing found wrong.
+        RuleError
+            A switch would refuse a rule, or may read two in either way.
         """
-        self._prove(self._fabric.access_link(source), packet, f"a packet {source} → {target}", target, proved, set())
+        self._readings = {node.id: self._read(node.id, rules.get(node.id, SwitchRules())) for node in fabric.switches}
+        check_guards(fabric, self._readings)
+        planned: dict[Pair, set[Path]] = {}
+        for path in paths:
+            planned.setdefault((path.source, path.target), set()).add(path.links)
+        wiring = Wiring(fabric)
+        proof = Proof(fabric, wiring, self._readings, planned, pairs)
+        try:
+            count, cut_off = proof.by_classes(self._address_space(fabric), failures=failures)
+        except Unreadable:
+            count, cut_off = proof.one_by_one(failures=failures)
+        return VerificationReport(
+            count,
+            len(planned),
+            len(wiring.cables) if failures else 0,
+            sum(cut_off.values()),
+            tuple(wiring.links[cable[0]] for cable in cut_off),
+            _worst_utilisation(fabric, paths, rates_bps),
+        )
 
-    def _prove(
-        self, link: Link, packet: Packet, what: str, target: str, proved: set[State], on_way: set[State]
-    ) -> None:
-        if link.target == target:
-            if packet.labels:
-                raise VerificationError(f"{what} arrives with a label on it, at {link.id}")
-            return
-        if link.target not in self._pipelines:
-            raise VerificationError(f"{what} is delivered to {link.target}, at {link.id}")
-        if link.source in self._pipelines:
-            packet = replace(packet, **self._hidden)
-        state = (link.target, link.target_port, packet)
-        if state in proved:
-            return
-        if state in on_way:
-            raise VerificationError(f"{what} loops through {link.target}")
-        on_way.add(state)
-        for alternative in self.step(link.target, link.target_port, packet):
-            emission, following = self._only(alternative, link, packet, what)
-            self._prove(following, emission.packet, what, target, proved, on_way)
-        on_way.discard(state)
-        proved.add(state)
+    def _read(self, switch: str, rules: SwitchRules) -> SwitchReading:
+        known = self._readings.get(switch)
+        if known is not None and (known.rules is rules or known.rules == rules):
+            return known
+        return SwitchReading(switch, rules)
 
-    @cached_property
-    def _hidden(self) -> dict[str, Any]:
-        """Source fields that no switch looks at in packets from another switch, blanked."""
-        seen: set[str] = set()
-        for link in self._fabric.links:
-            if link.source in self._pipelines and link.target in self._pipelines:
-                seen |= self._pipelines[link.target].fields_seen(link.target_port)
-        blank = {"eth_src": "", "ipv4_src": None, "arp_spa": None, "arp_sha": None}
-        return {name: value for name, value in blank.items() if name not in seen}
-
-    def check_pair(self, source: Node, target: Node, planned: Path | None, proved: set[State]) -> None:
-        """Prove that a host reaches another, by its planned path where it has one."""
-        sender, receiver = (source.mac or "", source.ip or ""), (target.mac or "", target.ip or "")
-        packet = ipv4_packet(sender, receiver)
-        if planned is None:
-            self.check_delivery(source.id, packet, target.id, proved)
-        else:
-            ways = self.ways(source.id, packet, target.id)
-            if ways != {planned}:
-                taken = "; ".join(" ".join(map(str, way)) for way in sorted(ways))
-                raise VerificationError(
-                    f"packets {source.id} → {target.id} take {taken} and not {' '.join(map(str, planned))}, as planned"
-                )
-        self.check_delivery(source.id, arp_packet(sender, receiver[1], target.mac or ""), target.id, proved)
-
-    def check_guards(self) -> None:
-        """Prove that no port but one from another switch lets in a forged source or a label.
-
-        A rule that lets packets past the guard table must itself demand the addresses of a host that is known at
-        its port, in IPv4 or ARP: so it holds for every packet, whatever else is in it, labels included.
-
-        Raises
-        ------
-        VerificationError
-            It names the rule that lets in more.
-        """
-        hosts: dict[LinkId, list[Node]] = {}
-        fabric_ports: set[LinkId] = set()
-        for link in self._fabric.links:
-            if link.source in self._pipelines:
-                fabric_ports.add(link.reverse_id)
-            else:
-                hosts.setdefault(link.reverse_id, []).append(self._fabric.node_by_id[link.source])
-        for switch, pipeline in self._pipelines.items():
-            open_to_all = []
-            for rule in pipeline.admitting():
-                port = LinkId(switch, rule.match.in_port or 0)
-                if port not in fabric_ports and not any(_demands(rule.match, host) for host in hosts.get(port, ())):
-                    open_to_all.append(str(rule))
-            if open_to_all:
-                raise VerificationError(f"a forged packet gets past {switch} by {min(open_to_all)}")
+    def _address_space(self, fabric: Fabric) -> AddressSpace:
+        """The last one, where nothing new has to be told apart."""
+        needed = frozenset(cut for host in fabric.hosts if host.ip for cut in cuts(host.ip))
+        needed = needed.union(*(reading.cuts for reading in self._readings.values()))
+        if self._space is None or self._space.cuts != needed:
+            self._space = AddressSpace(needed)
+        return self._space
 
 
-def _demands(match: Match, host: Node) -> bool:
-    """Whether only packets with a host's own addresses match."""
-    if None in (host.ip, host.mac) or match.eth_src != host.mac:
-        return False
-    if match.eth_type == ETH_TYPE_IPV4:
-        return match.ipv4_src == host.ip
-    return match.eth_type == ETH_TYPE_ARP and (match.arp_spa, match.arp_sha) == (host.ip, host.mac)
+def _worst_utilisation(fabric: Fabric, paths: Sequence[LabelledPath], rates_bps: Sequence[float]) -> float:
+    """Of the links that planned paths fill; refuses one that is asked for more than it has."""
+    loads_bps: dict[LinkId, float] = {}
+    for path, rate_bps in zip(paths, rates_bps, strict=False):
+        for link in path.links:
+            loads_bps[link] = loads_bps.get(link, 0.0) + rate_bps
+    worst = 0.0
+    for link, load_bps in loads_bps.items():
+        capacity_bps = fabric.link_by_id[link].capacity_bps
+        if capacity_bps is None:
+            continue
+        if load_bps > capacity_bps * (1 + _SAME):
+            raise VerificationError(
+                f"planned paths ask {link} for {load_bps:.6g} bit/s, and it carries {capacity_bps:.6g}"
+            )
+        worst = max(worst, load_bps / capacity_bps)
+    return worst

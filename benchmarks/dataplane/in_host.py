@@ -1,8 +1,10 @@
 """Runs inside an emulated host: numbered UDP packets at a steady rate, a paced TCP stream, and what takes them.
 
-``udp-receive FILE``, ``udp-send ADDRESS PORT SOURCE_PORT PER_SECOND FILE``, ``tcp-receive``, ``tcp-send ADDRESS PORT BITS_PER_SECOND``.
-Each says a line of JSON once it runs, and a line with what it did once its standard input has ended. Packets are written
-down in a file that grows while they come, so that others can read along. It needs nothing but the standard library.
+``udp-receive FILE``, ``udp-send ADDRESS PORT SOURCE_PORT PER_SECOND FILE``, ``tcp-receive``,
+``tcp-send ADDRESS PORT BITS_PER_SECOND``.
+Each says a line of JSON once it runs, and a line with what it did once its standard input has ended. Packets are
+written down in a file that grows while they come, so that others can read along.
+It needs nothing but the standard library.
 """
 
 from __future__ import annotations

@@ -274,5 +274,3 @@ class Tcp:
             f"{self.lost} lost, {self.twice} twice of {self.sender['data_segments']} segments, "
             f"{self.sender['retransmitted']} sent again, {rate:.1f} Mbit/s"
         )
-
-

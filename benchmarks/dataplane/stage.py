@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.attacks.stage import seconds_until, wait_until
-from controller.client import Client, JobState
 from controller.api_models import EventInfo, PathInfo
+from controller.client import Client, JobState
 from mininet_scenarios.cluster import Cluster
 from mininet_scenarios.daemon import Daemon, free_address
 from mininet_scenarios.openvswitch import Bridge
@@ -98,7 +98,9 @@ class Stage:
         """Id of the latest event."""
         return max((event.id for event in self.client.events()), default=0)
 
-    def await_event(self, after: int, wanted: Callable[[EventInfo], bool], what: str, timeout_s: float = 60.0) -> EventInfo:
+    def await_event(
+        self, after: int, wanted: Callable[[EventInfo], bool], what: str, timeout_s: float = 60.0
+    ) -> EventInfo:
         """The first event later than one that is wanted.
 
         Raises
@@ -147,5 +149,3 @@ def stage(framework: str, *, jobs: bool = True, default: str = "ecmp") -> Iterat
 def median(values: Sequence[float]) -> float:
     """The middle one, the upper of two."""
     return sorted(values)[len(values) // 2]
-
-

@@ -145,9 +145,7 @@ class FlowWatch:
         """Changes from a moment on, in the order of their moments."""
         wanted = None if switches is None else frozenset(switches)
         chosen = (each for each in list(self.changes) if each.at_s >= unix_s)
-        return sorted(
-            (each for each in chosen if wanted is None or each.switch in wanted), key=lambda each: each.at_s
-        )
+        return sorted((each for each in chosen if wanted is None or each.switch in wanted), key=lambda each: each.at_s)
 
     def _read(self, switch: str, process: subprocess.Popen[str]) -> None:
         at_s: float | None = None

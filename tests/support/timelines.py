@@ -153,9 +153,9 @@ class Timeline:
             for number, (place, last) in enumerate(zip(places, until, strict=True)):
                 if place < last:
                     following.append((window, (*places[:number], place + 1, *places[number + 1 :]), flight))
-            if places == until and window + 1 < len(self._windows):
-                if flight is None or not self._windows[window + 1].drained:
-                    following.append((window + 1, places, flight))
+            may_begin = window + 1 < len(self._windows) and (flight is None or not self._windows[window + 1].drained)
+            if places == until and may_begin:
+                following.append((window + 1, places, flight))
             if flight is None:
                 following.append((window, places, ((access.id,), packet)))
             elif (end := self._end(flight[0], target)) is not None:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from random import Random
 
-import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from played import Fault, Faults, Mishap, Played, play
 from timelines import Timeline, Window, ways_of
 
 from dataplane.compiler import DefaultRouting, LabelledPath, compile_rules
+from dataplane.flips import Move, along
 from dataplane.labels import allocate
-from dataplane.operations import Operation
+from dataplane.machine import UpdateMachine
 from dataplane.rules import RuleSet
 from dataplane.testing import labelled_paths
 from dataplane.update import Schedule, Stage, StageKind, schedule
+from dataplane.updating import Commit, Follows
 from solver.testing import fabrics
 from topologies.fabric import Fabric, LinkId
 from topologies.shortest import distances
@@ -101,3 +104,102 @@ def test_every_packet_arrives_and_a_planned_one_follows_one_plan_whole(scene: Sc
     timeline = Timeline(scene.whole, scene.rules[0], windows(found.stages))
     check(scene, timeline)
     assert {switch: timeline.final[switch] for switch in found.new} == found.new
+
+
+def small_enough(found: list[Window]) -> bool:
+    """Whether all states of all switches can be walked through one by one."""
+    states = 1
+    for window in found:
+        for operations in window.operations.values():
+            states *= len(operations) + 1
+    return states <= 3000
+
+
+@given(scenes(max_switches=3, max_hosts=3), st.randoms(use_true_random=False), st.booleans())
+@settings(max_examples=40)
+def test_the_search_finds_what_a_walk_through_every_step_finds(scene: Scene, random: Random, right: bool) -> None:
+    found = windows(scene.schedule().stages)
+    if not right:
+        random.shuffle(found)
+    assume(small_enough(found))
+    timeline = Timeline(scene.whole, scene.rules[0], found)
+    for pair in scene.connected():
+        assert timeline.fates(*pair) == timeline.every_step(*pair)
+
+
+# ── faults ───────────────────────────────────────────────────────────────────────────────────────
+
+FAULTS = (
+    Fault(Mishap.GONE),
+    *(Fault(mishap, part) for mishap in (Mishap.REFUSE, Mishap.LATE, Mishap.STALL) for part in (0.0, 0.5, 1.0)),
+)
+
+
+def machine(scene: Scene, moves: tuple[Move, ...] = ()) -> UpdateMachine:
+    return UpdateMachine(
+        *scene.rules, fabric=scene.fabrics[1], before=scene.fabrics[0], moves=moves, queue_s=1.0, polled=len(moves) > 0
+    )
+
+
+def moves_of(scene: Scene, rate_bps: float) -> tuple[Move, ...]:
+    old, new = ({(path.source, path.target): path.links for path in paths} for paths in scene.paths)
+    addresses = {node.id: node.ip or "" for node in scene.whole.nodes}
+    return tuple(
+        along(
+            addresses[source], addresses[target], rate_bps, old.get((source, target), ()), new.get((source, target), ())
+        )
+        for source, target in sorted(old.keys() | new.keys())
+    )
+
+
+def check_played(scene: Scene, played: Played) -> None:
+    """Nothing was lost on the way, and the result says truly which plan packets follow."""
+    timeline = Timeline(scene.whole, scene.rules[0], played.windows)
+    check(scene, timeline)
+    assert played.result is not None
+    in_the_end = Timeline(scene.whole, timeline.final, [])
+    old, new = ({(path.source, path.target): path.links for path in paths} for paths in scene.paths)
+    for pair in scene.planned():
+        ingress = scene.whole.access_link(pair[0]).target
+        says = played.result.switches[ingress].follows
+        ways = ways_of(in_the_end.fates(*pair))
+        if says is not Follows.EITHER:
+            assert ways == {old[pair] if says is Follows.OLD else new[pair]}
+        if played.result.follows is not Follows.EITHER:
+            assert says in (played.result.follows, Follows.NEW if old[pair] == new[pair] else says)
+
+
+def only_at(place: int, fault: Fault) -> Faults:
+    return lambda number, _: fault if number == place else None
+
+
+@given(scenes(max_switches=4, max_hosts=3))
+@settings(max_examples=6)
+def test_one_fault_anywhere_leaves_every_packet_on_one_plan(scene: Scene) -> None:
+    count = play(machine(scene), scene.rules[0]).commits
+    for number in range(count):
+        for fault in FAULTS:
+            check_played(scene, play(machine(scene), scene.rules[0], only_at(number, fault)))
+
+
+@given(scenes(), st.randoms(use_true_random=False), st.sampled_from((0.05, 0.2, 0.5)), st.booleans())
+@settings(max_examples=60)
+def test_many_faults_leave_every_packet_on_one_plan(
+    scene: Scene, random: Random, often: float, known_loads: bool
+) -> None:
+    def faults(_number: int, _commit: Commit) -> Fault | None:
+        return random.choice(FAULTS) if random.random() < often else None
+
+    update = machine(scene, moves_of(scene, 1e6) if known_loads else ())
+    check_played(scene, play(update, scene.rules[0], faults))
+
+
+@given(scenes())
+@settings(max_examples=30)
+def test_without_faults_the_new_plan_is_whole_and_nothing_is_left(scene: Scene) -> None:
+    played = play(machine(scene), scene.rules[0])
+    check_played(scene, played)
+    assert played.result is not None
+    assert played.result.cleared
+    final = Timeline(scene.whole, scene.rules[0], played.windows).final
+    assert final == scene.schedule().new

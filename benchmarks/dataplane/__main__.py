@@ -1,0 +1,42 @@
+"""Measure, print every case as a table, and return 4 where one does not hold."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+
+from benchmarks.dataplane import updates
+from benchmarks.dataplane.cases import Case, Setting, table
+
+ROWS: dict[str, Callable[[Setting], Iterator[Case]]] = {
+    "updates": updates.row,
+}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Measure, print, and return 4 where a case does not hold."""
+    options = argparse.ArgumentParser(prog="python -m benchmarks.dataplane", description=__doc__)
+    options.add_argument("--framework", choices=["ryu", "os-ken"], default="ryu")
+    options.add_argument("--row", action="append", choices=list(ROWS), help="only this one; may be given again")
+    options.add_argument("--json", action="store_true", help="one JSON object a line, as it is measured")
+    options.add_argument("--quick", action="store_true", help="shorter, where a row takes long")
+    given = options.parse_args(arguments)
+    setting = Setting(given.framework, given.quick)
+    cases: list[Case] = []
+    for name in given.row or ROWS:
+        for case in ROWS[name](setting):
+            cases.append(case)
+            if given.json:
+                print(json.dumps({"framework": setting.framework, **asdict(case)}), flush=True)
+            else:
+                print(f"{name}: {case.case}: {case.measured}", file=sys.stderr, flush=True)
+    if not given.json:
+        print(table(cases))
+    return 4 if any(case.holds is False for case in cases) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,265 @@
+"""One set of rules on one fabric: every class of packets is proved, and those that are not are sent."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TypeAlias
+
+from dataplane.addresses import AddressSpace, cuts
+from dataplane.labelled import Labelled
+from dataplane.network import VerificationError
+from dataplane.reading import SwitchReading, Unreadable
+from dataplane.rules import ETH_TYPE_ARP, ETH_TYPE_IPV4, Table
+from dataplane.survival import LabelGuard, Outage
+from dataplane.trial import Trial
+from dataplane.unlabelled import Unlabelled
+from dataplane.wiring import Attached, Cable, Wiring
+from solver.routing import Path
+from topologies.fabric import Fabric
+
+Pair: TypeAlias = tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Sender:
+    """What a host sends, by where it goes.
+
+    Attributes
+    ----------
+    asked : int
+        All that is looked at.
+    by_default : int
+        What default routing is proved to bring there, or to end.
+    doubtful : int
+        What is not proved to be right.
+    """
+
+    one: Attached
+    asked: int
+    by_default: int
+    doubtful: int
+
+
+class Proof:
+    """One set of rules on one fabric.
+
+    Parameters
+    ----------
+    planned : mapping of (str, str) to set of Path
+        All ways of each planned pair.
+    pairs : container of (str, str) or None
+        The pairs to look at beside the planned ones; None: all, and all other addresses.
+
+    Raises
+    ------
+    VerificationError
+        A planned pair is not two attached hosts.
+    """
+
+    def __init__(
+        self,
+        fabric: Fabric,
+        wiring: Wiring,
+        readings: Mapping[str, SwitchReading],
+        planned: Mapping[Pair, set[Path]],
+        pairs: Container[Pair] | None,
+    ) -> None:
+        self._fabric = fabric
+        self._wiring = wiring
+        self._readings = [readings[name] for name in wiring.names]
+        self._pipelines = {name: reading.pipeline for name, reading in readings.items()}
+        self._planned = planned
+        self._pairs = pairs
+        self._whole = self._trial(())
+        attached = {one.host.id for one in wiring.attached}
+        for source, target in planned:
+            if source == target or not {source, target} <= attached or not self._whole.connects(source, target):
+                raise VerificationError(
+                    f"the planned pair {source} → {target} is not two attached hosts with addresses"
+                )
+
+    def _trial(self, cable: Cable) -> Trial:
+        failed = frozenset(self._wiring.links[link] for link in cable)
+        return Trial(self._fabric, self._pipelines, self._planned, failed)
+
+    def _trials(self, failures: bool) -> Iterator[tuple[Cable, Trial]]:
+        """The whole fabric, then it without each cable."""
+        yield (), self._whole
+        for cable in self._wiring.cables if failures else ():
+            yield cable, self._trial(cable)
+
+    def one_by_one(self, *, failures: bool) -> tuple[int, dict[Cable, int]]:
+        """How many pairs there are, and how many each cable cuts off; every packet is sent in every state.
+
+        Raises
+        ------
+        VerificationError
+            One does not arrive, or goes round.
+        """
+        hosts = [one.host for one in self._wiring.attached]
+        pairs = [(a, b) for a in hosts for b in hosts if a is not b and self._is_asked((a.id, b.id))]
+        pairs = [(a, b) for a, b in pairs if self._whole.connects(a.id, b.id)]
+        strangers = self._strangers() if self._pairs is None else []
+        cut_off: dict[Cable, int] = {}
+        for cable, trial in self._trials(failures):
+            for source, target in pairs:
+                trial.check(source, target)
+            for host in hosts:
+                for eth_type, address in strangers:
+                    trial.check_end(host, eth_type, address)
+            lost = sum(not trial.connects(source.id, target.id) for source, target in pairs)
+            if lost:
+                cut_off[cable] = lost
+        return len(pairs), cut_off
+
+    def _strangers(self) -> list[tuple[int, str]]:
+        """An address that no host has from each interval that rules tell apart."""
+        known = set(self._named)
+        prefixes = {
+            prefix
+            for reading in self._readings
+            for rule in reading.rules.flows
+            for prefix in (rule.match.ipv4_dst, rule.match.arp_tpa)
+            if prefix is not None
+        } | known
+        space = AddressSpace(frozenset(cut for prefix in prefixes for cut in cuts(prefix)))
+        return [(eth_type, address) for eth_type, address in space.samples(space.everything) if address not in known]
+
+    def _is_asked(self, pair: Pair) -> bool:
+        return self._pairs is None or pair in self._pairs or pair in self._planned
+
+    def by_classes(self, space: AddressSpace, *, failures: bool) -> tuple[int, dict[Cable, int]]:
+        """As `one_by_one`, for all packets of a class at once, and no address left out.
+
+        Raises
+        ------
+        Unreadable
+            The rules have forms that this knows nothing of.
+        """
+        default = Unlabelled(self._wiring, self._readings, space)
+        guard = LabelGuard(default, self._readings)
+        labelled = Labelled(default, self._readings, guard)
+        senders = [self._sender(one, default, labelled) for one in self._wiring.attached]
+        slow = [(sender, sender.doubtful) for sender in senders if sender.doubtful]
+        for sender, atoms in slow:
+            self._send(self._whole, sender, atoms, default)
+        count = sum((sender.asked & default.must[sender.one.switch] & space.ipv4).bit_count() for sender in senders)
+        return count, self._fail(senders, slow, default, labelled, guard) if failures else {}
+
+    def _sender(self, one: Attached, default: Unlabelled, labelled: Labelled) -> _Sender:
+        """What a host sends to whom, by which table, and what of it is not proved to be right."""
+        space, reading, must = default.space, self._readings[one.switch], default.must[one.switch]
+        asked = self._asked(one, default)
+        by_default, doubtful = 0, 0
+        for eth_type in (ETH_TYPE_IPV4, ETH_TYPE_ARP):
+            atoms = asked & space.all_of(eth_type)
+            table = reading.admitted(one.port, eth_type, one.host)
+            if table is Table.CLASSIFY and eth_type == ETH_TYPE_IPV4:
+                atoms, strayed = self._classify(one, atoms, labelled)
+                doubtful |= strayed
+            if table is Table.DEFAULT or (table is Table.CLASSIFY and reading.is_passed_on(eth_type)):
+                by_default |= atoms
+            elif table in (Table.CLASSIFY, None):
+                doubtful |= atoms & must
+            else:
+                raise Unreadable(f"{reading.pipeline.name} looks up what hosts send in table {table.name}")
+        doubtful |= self._unmarked(one, reading, default)
+        doubtful |= by_default & ~default.from_host(one.switch, one.port)
+        return _Sender(one, asked, by_default & ~doubtful, doubtful)
+
+    def _asked(self, one: Attached, default: Unlabelled) -> int:
+        """The destinations to look at from a host."""
+        if self._pairs is None:
+            return default.space.everything & ~default.of_host[one.host.id]
+        asked = 0
+        for other in self._wiring.attached:
+            if other is not one and self._is_asked((one.host.id, other.host.id)):
+                asked |= default.of_host[other.host.id]
+        return asked
+
+    def _classify(self, one: Attached, atoms: int, labelled: Labelled) -> tuple[int, int]:
+        """What of some destinations the classify table leaves to default routing, and what has to be sent to see."""
+        strayed = 0
+        for address, rules in self._readings[one.switch].planned_from(one.host.ip or "").items():
+            atom = labelled.default.space.of(ETH_TYPE_IPV4, address)
+            if not atom & atoms:
+                continue
+            ways, by_default = labelled.ways(one, address, rules)
+            wanted = self._planned.get((one.host.id, self._named.get(address, "")))
+            if ways is None or (wanted is not None and (by_default or ways != wanted)):
+                strayed |= atom
+            if not by_default:
+                atoms &= ~atom
+        return atoms, strayed
+
+    def _unmarked(self, one: Attached, reading: SwitchReading, default: Unlabelled) -> int:
+        """Targets of planned pairs for which there is no classify rule."""
+        ruled = reading.planned_from(one.host.ip or "")
+        missing = 0
+        for target in self._targets.get(one.host.id, ()):
+            if (self._fabric.node_by_id[target].ip or "") not in ruled:
+                missing |= default.of_host[target] & default.space.ipv4
+        return missing
+
+    @cached_property
+    def _named(self) -> dict[str, str]:
+        """Hosts by address."""
+        return {one.host.ip or "": one.host.id for one in self._wiring.attached}
+
+    @cached_property
+    def _targets(self) -> dict[str, list[str]]:
+        """The targets of planned pairs by source."""
+        found: dict[str, list[str]] = {}
+        for source, target in self._planned:
+            found.setdefault(source, []).append(target)
+        return found
+
+    def _send(self, trial: Trial, sender: _Sender, atoms: int, default: Unlabelled) -> None:
+        """Send what could not be proved to be right, one packet for each class."""
+        for eth_type, address in default.space.samples(atoms & sender.asked):
+            target = self._named.get(address)
+            if target is None:
+                trial.check_end(sender.one.host, eth_type, address)
+            else:
+                trial.check(sender.one.host, self._fabric.node_by_id[target])
+
+    def _fail(
+        self,
+        senders: Sequence[_Sender],
+        slow: Sequence[tuple[_Sender, int]],
+        default: Unlabelled,
+        labelled: Labelled,
+        guard: LabelGuard,
+    ) -> dict[Cable, int]:
+        """Let every cable fail in turn, and count the pairs that this cuts off."""
+        wiring = self._wiring
+        carried = default.carried([(one.one.switch, one.one.port, one.by_default) for one in senders])
+        entering: list[dict[int, int]] = [{} for _ in wiring.names]
+        for sender in senders:
+            entering[sender.one.switch][sender.one.port] = sender.by_default
+        for link, atoms in enumerate(carried):
+            entering[wiring.target[link]][wiring.in_port[link]] = atoms & default.passes[link]
+        cut_off: dict[Cable, int] = {}
+        for cable in wiring.cables:
+            outage = Outage(default, self._readings, guard, cable)
+            if any(carried[link] for link in cable):
+                outage.fall_back_unlabelled(entering)
+            for link in cable:
+                outage.fall_back_labelled(labelled.crossings[link].items())
+            if outage.doubtful or slow:
+                trial = self._trial(cable)
+                for sender in senders if outage.doubtful else ():
+                    self._send(trial, sender, outage.doubtful, default)
+                for sender, atoms in slow:
+                    self._send(trial, sender, atoms, default)
+            if outage.connected is not None:
+                lost = sum(
+                    (sender.asked & default.must[sender.one.switch] & ~outage.connected[sender.one.switch]
+                     & default.space.ipv4).bit_count()
+                    for sender in senders
+                )  # fmt: skip
+                if lost:
+                    cut_off[cable] = lost
+        return cut_off

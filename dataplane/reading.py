@@ -1,0 +1,331 @@
+"""What the rules of one switch do with whole classes of packets, read from them without sending one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from functools import cached_property
+from operator import itemgetter
+from typing import NamedTuple
+
+from dataplane.addresses import AddressSpace, cuts
+from dataplane.matching import prefix_range
+from dataplane.pipeline import Packet, RuleError, SwitchPipeline
+from dataplane.rules import (
+    ETH_TYPE_ARP,
+    ETH_TYPE_IPV4,
+    ETH_TYPE_MPLS,
+    PORT_CONTROLLER,
+    Action,
+    FlowRule,
+    Output,
+    PopLabel,
+    SwitchRules,
+    Table,
+    ToGroup,
+)
+from topologies.fabric import Node
+
+IN_PORT, SAME_LABEL = 0, -1
+"""In a `Fate`: the port by which the packet came, and the label with which it did."""
+
+_ROUTED = frozenset({"in_port", "eth_type", "ipv4_dst", "arp_tpa"})
+_SWITCHED = frozenset({"in_port", "eth_type", "mpls_label"})
+_OF_PAIRS = frozenset(
+    {"eth_type", "ipv4_src", "ipv4_dst", "ip_proto", "tcp_src", "tcp_dst", "udp_src", "udp_dst"}
+)  # fmt: skip
+_OF_SOURCES = frozenset({"in_port", "eth_type", "eth_src", "ipv4_src", "arp_spa", "arp_sha"})
+
+
+class Unreadable(Exception):
+    """A rule has a form that this reading knows nothing of; packets have to be sent one by one to see what it does."""
+
+
+class Fate(NamedTuple):
+    """What becomes of a packet.
+
+    Attributes
+    ----------
+    outs : tuple of (int, int or None)
+        Each port by which some choice sends it, and its label then.
+    is_one : bool
+        Whether every choice sends it out exactly once, other than to the controller.
+    """
+
+    outs: tuple[tuple[int, int | None], ...]
+    is_one: bool
+
+
+class Entry(NamedTuple):
+    """What is done with some destinations.
+
+    Attributes
+    ----------
+    doing : int
+        The actions, as `SwitchReading.fate` knows them.
+    """
+
+    doing: int
+    eth_type: int
+    atoms: int
+
+
+class Routes(NamedTuple):
+    """The default table, for destinations in sets.
+
+    Attributes
+    ----------
+    general : tuple of Entry
+        They do not overlap, and leave out nothing.
+    by_port : dict of int to tuple of Entry
+        What is done otherwise with packets that come in by a port.
+    """
+
+    general: tuple[Entry, ...]
+    by_port: dict[int, tuple[Entry, ...]]
+
+
+_TO_CONTROLLER: tuple[Action, ...] = (Output(PORT_CONTROLLER),)
+
+_NOTHING = 0
+"""The number of doing nothing, which drops."""
+
+
+class SwitchReading:
+    """The rules of one switch.
+
+    Raises
+    ------
+    RuleError
+        As for `SwitchPipeline`.
+    """
+
+    def __init__(self, name: str, rules: SwitchRules) -> None:
+        self.rules = rules
+        self.pipeline = SwitchPipeline(name, rules)
+        self._actions: list[tuple[Action, ...]] = [()]
+        self._doing: dict[tuple[Action, ...], int] = {(): _NOTHING}
+        self._pops = [False]
+        self._groups = {group.id: group for group in rules.groups}
+        self._fates: dict[tuple[int, int, bool, int], Fate] = {}
+        self._routes: tuple[AddressSpace, Routes] | None = None
+        self.admitting = tuple((rule.match, str(rule)) for rule in self.pipeline.admitting())
+
+    def fate(self, doing: int, eth_type: int, *, labelled: bool, dead: int = 0) -> Fate:
+        """What some actions do with packets that come in by no port that they name.
+
+        Parameters
+        ----------
+        eth_type : int
+            Of the packet, below a label.
+        dead : int
+            A port without link; 0: all live.
+        """
+        key = (doing, eth_type if self._pops[doing] else 0, labelled, dead)
+        fate = self._fates.get(key)
+        if fate is None:
+            fate = self._fates[key] = self._find_fate(doing, eth_type, labelled, dead)
+        return fate
+
+    def _find_fate(self, doing: int, eth_type: int, labelled: bool, dead: int) -> Fate:
+        packet = Packet("", "", eth_type, labels=(SAME_LABEL,) if labelled else ())
+        try:
+            outcomes = self.pipeline.outcomes(self._actions[doing], packet, IN_PORT, frozenset({dead}))
+        except RuleError:
+            return Fate((), False)
+        outs: dict[tuple[int, int | None], None] = {}
+        is_one = True
+        for sent in outcomes:
+            is_one &= len(sent) == 1 and sent[0].port != PORT_CONTROLLER
+            for emission in sent:
+                if len(emission.packet.labels) > 1:
+                    raise Unreadable(f"{self.pipeline.name} puts two labels on a packet")
+                outs[emission.port, emission.packet.labels[0] if emission.packet.labels else None] = None
+        return Fate(tuple(outs), is_one)
+
+    def _number(self, actions: tuple[Action, ...]) -> int:
+        number = self._doing.get(actions)
+        if number is None:
+            number = self._doing[actions] = len(self._actions)
+            self._actions.append(actions)
+            self._pops.append(any(isinstance(action, PopLabel) for action in self._flat(actions)))
+        return number
+
+    def _flat(self, actions: Iterable[Action]) -> Iterator[Action]:
+        for action in actions:
+            yield action
+            if isinstance(action, ToGroup):
+                for bucket in self._groups[action.group_id].buckets:
+                    yield from bucket.actions
+
+    def _by_priority(self, table: Table, readable: frozenset[str]) -> list[FlowRule]:
+        """The rules of a table, highest first, where they look at nothing but some fields."""
+        rules: list[FlowRule] = []
+        for shape in self.pipeline.tables[table]:
+            if not shape.names <= readable:
+                rule = next(iter(shape.rules.values()))
+                raise Unreadable(f"{self.pipeline.name} looks at {', '.join(sorted(shape.names - readable))} in {rule}")
+            rules += shape.rules.values()
+        return rules
+
+    @cached_property
+    def cuts(self) -> frozenset[int]:
+        """Where the intervals of addresses begin that the default table tells apart, or that pairs go to."""
+        prefixes = {rule.match.ipv4_dst or rule.match.arp_tpa for rule in self._default_rules}
+        prefixes.update(*self._classify[0].values())
+        return frozenset(cut for prefix in prefixes if prefix is not None for cut in cuts(prefix))
+
+    @cached_property
+    def _default_rules(self) -> list[FlowRule]:
+        rules = self._by_priority(Table.DEFAULT, _ROUTED)
+        return [rule for rule in rules if rule.match.eth_type in (None, ETH_TYPE_IPV4, ETH_TYPE_ARP)]
+
+    def routes(self, space: AddressSpace) -> Routes:
+        """The default table over some address space."""
+        if self._routes is None or self._routes[0] is not space:
+            self._routes = (space, self._read_routes(space))
+        return self._routes[1]
+
+    def _read_routes(self, space: AddressSpace) -> Routes:
+        ports = {rule.match.in_port for rule in self._default_rules} - {None}
+        rules = [
+            (rule.priority, rule.match.in_port, kind, self._number(rule.actions), self._atoms(rule, kind, space))
+            for rule in self._default_rules
+            for kind in ([rule.match.eth_type] if rule.match.eth_type else [ETH_TYPE_IPV4, ETH_TYPE_ARP])
+        ]
+        general = [rule for rule in rules if rule[1] is None]
+        rest = {eth_type: space.all_of(eth_type) for eth_type in (ETH_TYPE_IPV4, ETH_TYPE_ARP)}
+        entries = _entries(general, rest)
+        entries += [Entry(_NOTHING, eth_type, atoms) for eth_type, atoms in rest.items() if atoms]
+        own: dict[int | None, list[tuple[int, int | None, int, int, int]]] = {port: [] for port in ports}
+        for rule in rules:
+            if rule[1] is not None:
+                own[rule[1]].append(rule)
+        highest = max((rule[0] for rule in general), default=-1)
+        by_port: dict[int, tuple[Entry, ...]] = {}
+        for port, special in own.items():
+            if port is None:
+                continue
+            rest = {eth_type: space.all_of(eth_type) for eth_type in (ETH_TYPE_IPV4, ETH_TYPE_ARP)}
+            if special[-1][0] > highest:
+                by_port[port] = tuple(_entries(special, rest))
+            else:
+                merged = sorted((*special, *general), key=itemgetter(0), reverse=True)
+                by_port[port] = tuple(_entries(merged, rest))
+        return Routes(tuple(entries), by_port)
+
+    def _atoms(self, rule: FlowRule, eth_type: int, space: AddressSpace) -> int:
+        if rule.goto is not None:
+            raise Unreadable(f"{self.pipeline.name} goes on to another table by {rule}")
+        prefix = rule.match.ipv4_dst or rule.match.arp_tpa
+        return space.all_of(eth_type) if prefix is None else space.of(eth_type, prefix)
+
+    @cached_property
+    def _labels(self) -> dict[int | None, list[tuple[int, int | None, int]]]:
+        """By label: priority, port and actions, highest first."""
+        found: dict[int | None, list[tuple[int, int | None, int]]] = {}
+        for rule in self._by_priority(Table.TRANSIT, _SWITCHED):
+            if rule.match.eth_type not in (None, ETH_TYPE_MPLS):
+                continue
+            if rule.goto is not None:
+                raise Unreadable(f"{self.pipeline.name} goes on to another table by {rule}")
+            entry = (rule.priority, rule.match.in_port, self._number(rule.actions))
+            found.setdefault(rule.match.mpls_label, []).append(entry)
+        return found
+
+    def switched(self, label: int, in_port: int) -> int:
+        """What is done with a label that comes in by a port."""
+        best, doing = -1, _NOTHING
+        for rules in (self._labels.get(label, ()), self._labels.get(None, ())):
+            for priority, port, wanted in rules:
+                if priority > best and port in (None, in_port):
+                    best, doing = priority, wanted
+                    break
+        return doing
+
+    @cached_property
+    def _guard(self) -> dict[int | None, list[FlowRule]]:
+        found: dict[int | None, list[FlowRule]] = {}
+        for shape in self.pipeline.tables[Table.GUARD]:
+            for rule in shape.rules.values():
+                found.setdefault(rule.match.in_port, []).append(rule)
+        return found
+
+    def admitted(self, in_port: int, eth_type: int, host: Node | None) -> Table | None:
+        """The table to which packets of an Ethernet type go from a port; None where that is the end of them.
+
+        Parameters
+        ----------
+        host : Node or None
+            Whose addresses the packets come from; None: a switch passes them on, from whomever.
+        """
+        rules: list[FlowRule] = [*self._guard.get(in_port, ()), *self._guard.get(None, ())]
+        for rule in sorted(rules, key=lambda rule: -rule.priority):
+            if self._lets_in(rule, eth_type, host):
+                if rule.actions and (rule.goto is not None or rule.actions != _TO_CONTROLLER):
+                    raise Unreadable(f"{self.pipeline.name} sends packets out by {rule}")
+                return rule.goto
+        return None
+
+    def _lets_in(self, rule: FlowRule, eth_type: int, host: Node | None) -> bool:
+        match = rule.match
+        if match.eth_type not in (None, eth_type):
+            return False
+        wanted = {name: getattr(match, name) for name in ("eth_src", "ipv4_src", "arp_spa", "arp_sha")}
+        others = (match.eth_dst, match.ipv4_dst, match.arp_tpa, match.mpls_label, match.ip_proto)
+        if any(value is not None for value in others) or (host is None and any(wanted.values())):
+            raise Unreadable(f"{self.pipeline.name} tells packets apart by {rule}")
+        if host is None:
+            return True
+        has = {"eth_src": host.mac, "ipv4_src": host.ip, "arp_spa": host.ip, "arp_sha": host.mac}
+        for name, value in wanted.items():
+            if value is not None and value != has[name] and not (name == "ipv4_src" and _within(host.ip, value)):
+                return False
+        return True
+
+    @cached_property
+    def _classify(self) -> tuple[dict[str, dict[str, list[FlowRule]]], list[FlowRule]]:
+        """The rules of the classify table by source and target, and those for packets of any pair, highest first."""
+        pairs: dict[str, dict[str, list[FlowRule]]] = {}
+        others: list[FlowRule] = []
+        for rule in self._by_priority(Table.CLASSIFY, _OF_PAIRS):
+            source, target = rule.match.ipv4_src, rule.match.ipv4_dst
+            if source is None and target is None and rule.match.ip_proto is None:
+                if rule.actions or rule.goto not in (Table.DEFAULT, None):
+                    raise Unreadable(f"{self.pipeline.name} does not only pass on by {rule}")
+                others.append(rule)
+            elif source is None or target is None or "/" in source or "/" in target or others:
+                raise Unreadable(f"{self.pipeline.name} tells no pair of addresses apart by {rule}")
+            else:
+                pairs.setdefault(source, {}).setdefault(target, []).append(rule)
+        return pairs, others
+
+    def is_passed_on(self, eth_type: int) -> bool:
+        """Whether the classify table hands packets that no rule of a pair takes to the default table."""
+        for rule in self._classify[1]:
+            if rule.match.eth_type in (None, eth_type):
+                return rule.goto is not None
+        return False
+
+    def planned_from(self, address: str) -> dict[str, list[FlowRule]]:
+        """The classify rules for packets of a host, by where they go."""
+        return self._classify[0].get(address, {})
+
+    def doing_of(self, rule: FlowRule) -> int:
+        """The actions of a rule, as `fate` knows them."""
+        return self._number(rule.actions)
+
+
+def _entries(rules: list[tuple[int, int | None, int, int, int]], rest: dict[int, int]) -> list[Entry]:
+    """What falls to each kind of action when rules take, one after another, what is left; ``rest`` shrinks."""
+    taken: dict[tuple[int, int], int] = {}
+    for _, _, eth_type, doing, atoms in rules:
+        hit = atoms & rest[eth_type]
+        if hit:
+            rest[eth_type] ^= hit
+            taken[doing, eth_type] = taken.get((doing, eth_type), 0) | hit
+    return [Entry(doing, eth_type, atoms) for (doing, eth_type), atoms in taken.items()]
+
+
+def _within(address: str | None, prefix: str) -> bool:
+    start, size = prefix_range(prefix)
+    return address is not None and start <= prefix_range(address)[0] < start + size
