@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from controller.resting import REST_S, RestingLabels
-from controller.store import Store
+from controller.store import Pushed, Store
 from controller.testing import two_host_plan
+
+PUSHED = (Pushed(16, "e1"), Pushed(17, "e2"))
 
 
 @pytest.fixture(name="store")
@@ -20,8 +22,8 @@ def store_fixture(tmp_path: Path) -> Iterator[Store]:
 
 def given_up(store: Store, at_s: float) -> RestingLabels:
     labels = RestingLabels(store, at_s)
-    store.save_plan(two_host_plan(), {16: "e1", 17: "e2"})
-    labels.give_up({16: "e1", 17: "e2"}, at_s)
+    store.save_plan(two_host_plan(), given_up=PUSHED)
+    labels.give_up(PUSHED, at_s)
     return labels
 
 
@@ -30,7 +32,7 @@ def test_labels_rest_for_a_while_and_are_then_forgotten(store: Store) -> None:
     both = frozenset({"e1", "e2"})
     assert labels.at(100.0 + REST_S / 2, both) == {16, 17}
     assert labels.at(100.0 + REST_S, both) == frozenset()
-    assert store.resting_labels() == {}
+    assert store.resting_labels() == ()
 
 
 def test_the_labels_of_an_ingress_out_of_reach_rest_until_it_is_back_and_longer(store: Store) -> None:
@@ -55,4 +57,12 @@ def test_a_store_that_fails_keeps_its_labels_and_stops_nothing(store: Store, mon
     labels = given_up(store, 100.0)
     monkeypatch.setattr(store, "release_labels", full)
     assert labels.at(100.0 + REST_S, frozenset({"e1", "e2"})) == frozenset()
-    assert store.resting_labels() == {16: "e1", 17: "e2"}
+    assert store.resting_labels() == PUSHED
+
+
+def test_a_label_that_several_switches_push_rests_until_all_of_them_are_known_to_have_stopped(store: Store) -> None:
+    labels = RestingLabels(store, 100.0)
+    labels.give_up([Pushed(16, "e1"), Pushed(16, "e2")], 100.0)
+    assert labels.of(frozenset({"e2"})) == {16}
+    assert labels.at(1000.0, frozenset({"e1"})) == {16}
+    assert labels.at(1000.0 + REST_S, frozenset({"e1", "e2"})) == frozenset()

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from controller.discovery import PortId
 from controller.service import Event
-from controller.store import MAX_EVENTS, SCHEMA_VERSION, Store, StoredHost
+from controller.store import MAX_EVENTS, SCHEMA_VERSION, Pushed, Store, StoredHost
 from controller.testing import two_host_plan
+from dataplane.detours import Tunnel
 from topologies.errors import HeddleError
 from topologies.fabric import LinkId
 from workloads.job import Job
@@ -80,12 +81,25 @@ def test_a_host_comes_back_at_its_port(tmp_path_factory, dpid, port):
 
 def test_labels_that_a_plan_gave_up_rest_until_they_are_released(directory):
     with Store(directory) as store:
-        store.save_plan(two_host_plan(), {18: "e1", 19: "e2"})
-        store.save_plan(None, {16: "e1"})
-        store.release_labels([18])
+        store.save_plan(two_host_plan(), given_up=[Pushed(18, "e1"), Pushed(18, "e2"), Pushed(19, "e2")])
+        store.save_plan(None, given_up=[Pushed(16, "e1")])
+        store.release_labels([Pushed(18, "e1")])
 
     with Store(directory) as store:
-        assert store.resting_labels() == {16: "e1", 19: "e2"}
+        assert set(store.resting_labels()) == {Pushed(16, "e1"), Pushed(18, "e2"), Pushed(19, "e2")}
+
+
+def test_the_labels_of_detours_are_kept_with_the_plan(directory):
+    ways = (LinkId("c1", 2), LinkId("a1-0", 3)), (LinkId("c1", 1), LinkId("a0-0", 3))
+    detours = {Tunnel(ways[0], 0x0800): 1_048_575, Tunnel(ways[0], 0x0806): 1_048_574}
+    with Store(directory) as store:
+        store.save_plan(two_host_plan(), {Tunnel(ways[1], 0x0800): 1_048_570})
+        store.save_plan(two_host_plan(), detours)
+
+    with Store(directory) as store:
+        assert store.load_detours() == detours
+        store.save_plan(None)
+        assert store.load_detours() == {}
 
 
 def test_hosts_can_be_forgotten_by_their_addresses(directory):

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dataplane.compiler import DefaultRouting, LabelledPath, compile_rules
+from dataplane.matching import prefix_range
 from dataplane.pipeline import Emission, Packet, arp_packet, ipv4_packet
 from dataplane.rules import ETH_TYPE_LLDP, ETH_TYPE_MPLS, GROUP_ID_BASE, PORT_CONTROLLER, Match, Table
 from dataplane.spread import BUCKETS, deal, select_group
@@ -64,10 +65,18 @@ def test_equal_hashes_in_every_switch_spread_evenly_over_all_four_paths() -> Non
 
 
 def _port_of_bucket(rules, ip: str, bucket: int) -> int:
-    (flow,) = [flow for flow in rules.flows if flow.match.ipv4_dst == ip and flow.table is Table.DEFAULT]
+    matching = [flow for flow in rules.flows if flow.table is Table.DEFAULT and _covers(flow.match, ip)]
+    flow = max(matching, key=lambda flow: flow.priority)
     (group,) = [group for group in rules.groups if group.id == flow.actions[0].group_id]
     assert group.buckets[bucket].watch_port == group.buckets[bucket].actions[0].port
     return group.buckets[bucket].watch_port
+
+
+def _covers(match: Match, ip: str) -> bool:
+    if match.ipv4_dst is None or match.in_port is not None:
+        return False
+    start, size = prefix_range(match.ipv4_dst)
+    return start <= prefix_range(ip)[0] < start + size
 
 
 @given(st.integers(1, 64), st.integers(1, 10), st.integers(1, 2**64 - 1))
@@ -188,8 +197,8 @@ def test_a_broken_path_is_refused_by_the_link_where_it_breaks(links: str, compla
         compile_rules(K4, default=DefaultRouting.ECMP, paths=[path])
 
 
-def test_two_paths_with_one_label_are_refused() -> None:
+def test_two_paths_with_one_label_to_two_hosts_are_refused() -> None:
     rules = compile_rules(K4, default=DefaultRouting.SHORTEST)
     paths = [LabelledPath(a, b, next(iter(ways(K4, rules, a, b))), 16) for a, b in pairwise(("h1", "h5", "h9"))]
-    with pytest.raises(InputError, match="label 16 marks two paths"):
+    with pytest.raises(InputError, match="label 16 marks two ways: h1 → h5 and h5 → h9"):
         compile_rules(K4, default=DefaultRouting.ECMP, paths=paths)
