@@ -110,6 +110,8 @@ class Verifier:
             The first thing found wrong.
         RuleError
             A switch would refuse a rule, or may read two in either way.
+        ValueError
+            The numbers of paths and of rates differ.
         """
         self._readings = {node.id: self._read(node.id, rules.get(node.id, SwitchRules())) for node in fabric.switches}
         check_guards(fabric, self._readings)
@@ -148,8 +150,10 @@ class Verifier:
 
 def _worst_utilisation(fabric: Fabric, paths: Sequence[LabelledPath], rates_bps: Sequence[float]) -> float:
     """Of the links that planned paths fill; refuses one that is asked for more than it has."""
+    if rates_bps and len(rates_bps) != len(paths):
+        raise ValueError(f"there are {len(paths)} paths and {len(rates_bps)} rates")
     loads_bps: dict[LinkId, float] = {}
-    for path, rate_bps in zip(paths, rates_bps, strict=False):
+    for path, rate_bps in zip(paths, rates_bps, strict=True) if rates_bps else ():
         for link in path.links:
             loads_bps[link] = loads_bps.get(link, 0.0) + rate_bps
     worst = 0.0

@@ -1,0 +1,92 @@
+"""What the verifier says of classes of packets is what becomes of each packet that is sent."""
+
+from __future__ import annotations
+
+from hypothesis import event, given, settings
+from hypothesis import strategies as st
+
+from dataplane.compiler import DefaultRouting, LabelledPath, compile_rules
+from dataplane.proof import Proof
+from dataplane.reading import SwitchReading
+from dataplane.rules import RuleSet
+from dataplane.testing import fault, labelled_paths, mutated
+from dataplane.verifier import Verifier, verify
+from dataplane.wiring import Wiring
+from solver.testing import fabrics
+from topologies.errors import HeddleError
+from topologies.fabric import Fabric
+
+
+@st.composite
+def installed(draw: st.DrawFn) -> tuple[Fabric, tuple[LabelledPath, ...], RuleSet]:
+    """A fabric, a plan, and the rules for both."""
+    fabric = draw(fabrics(max_switches=5, max_hosts=4))
+    paths = draw(labelled_paths(fabric))
+    return fabric, paths, compile_rules(fabric, default=draw(st.sampled_from(DefaultRouting)), paths=paths)
+
+
+def refusal(verifier: Verifier, fabric: Fabric, rules: RuleSet, paths: tuple[LabelledPath, ...], failures: bool) -> str:
+    """Why a verifier refuses rules; empty where it accepts them."""
+    try:
+        verifier.verify(fabric, rules, paths, failures=failures)
+    except HeddleError as error:
+        return str(error)
+    return ""
+
+
+@given(installed(), st.booleans())
+@settings(max_examples=60)
+def test_what_is_compiled_is_accepted_and_right(drawn: tuple, failures: bool) -> None:
+    fabric, paths, rules = drawn
+    assert fault(fabric, rules, paths, failures=failures) is None
+    assert verify(fabric, rules, paths, failures=failures).planned == len(paths)
+
+
+@given(installed(), st.data(), st.booleans())
+@settings(max_examples=250)
+def test_rules_with_a_fault_are_refused_and_others_are_not(drawn: tuple, data: st.DataObject, failures: bool) -> None:
+    fabric, paths, rules = drawn
+    for _ in range(data.draw(st.integers(1, 2))):
+        rules = data.draw(mutated(rules))
+    wrong = fault(fabric, rules, paths, failures=failures)
+    said = refusal(Verifier(), fabric, rules, paths, failures)
+    if said and wrong is None and "forged packet" in said:
+        event("only the guard is open")
+        return
+    event("wrong" if wrong else "right")
+    assert bool(said) == (wrong is not None), said or wrong
+
+
+@given(installed(), st.data())
+@settings(max_examples=100)
+def test_a_verifier_that_remembers_says_what_a_new_one_says(drawn: tuple, data: st.DataObject) -> None:
+    fabric, paths, rules = drawn
+    verifier = Verifier()
+    for _ in range(4):
+        changed = data.draw(st.one_of(st.just(rules), mutated(rules)))
+        switches = {node.id for node in fabric.switches}
+        inner = [link for link in fabric.links if {link.source, link.target} <= switches]
+        gone = data.draw(st.lists(st.sampled_from(inner), max_size=1)) if inner else []
+        part = fabric.without_links({end for link in gone for end in (link.id, link.reverse_id)})
+        alive = tuple(path for path in paths if all(link in part.link_by_id for link in path.links))
+        failures = data.draw(st.booleans())
+        remembered = refusal(verifier, part, changed, alive, failures)
+        afresh = refusal(Verifier(), part, changed, alive, failures)
+        event("refused" if afresh else "accepted")
+        assert bool(remembered) == bool(afresh), remembered or afresh
+
+
+@given(installed(), st.data(), st.booleans())
+@settings(max_examples=100)
+def test_packets_sent_one_by_one_give_the_same_numbers(drawn: tuple, data: st.DataObject, failures: bool) -> None:
+    fabric, paths, rules = drawn
+    rules = data.draw(st.one_of(st.just(rules), mutated(rules)))
+    planned = {(path.source, path.target): {path.links} for path in paths}
+    try:
+        report = verify(fabric, rules, paths, failures=failures)
+        readings = {node.id: SwitchReading(node.id, rules[node.id]) for node in fabric.switches}
+        proof = Proof(fabric, Wiring(fabric), readings, planned, None)
+    except HeddleError:
+        return
+    pairs, cut_off = proof.one_by_one(failures=failures)
+    assert (report.pairs, report.cut_off, len(report.unprotected)) == (pairs, sum(cut_off.values()), len(cut_off))
