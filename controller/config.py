@@ -170,6 +170,8 @@ class RoutingConfig(BaseModel):
     """Routing of all traffic that no plan covers."""
     max_utilisation: float = Field(default=0.95, gt=0, le=1)
     """Share of each link's capacity that a plan may use, above 0 and at most 1."""
+    buffer_bytes: int | None = Field(default=None, ge=1, le=1 << 40)
+    """What the queue of one port holds, bytes: old rules go once full queues have emptied; without it, after 2 s."""
     hold_down_s: float = Field(default=60.0, ge=0, le=3600)
     """Longest time, seconds, for which a link that keeps failing has to stay up before it is used again; 0: none."""
 

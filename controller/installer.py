@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 
 from controller.rulebounds import RULE_BOUNDS
 from controller.runtime import Runtime, Switch, Task
+from controller.service import PlanStatus
 from dataplane.clearing import labelled_only, labels_of, needed_labels
 from dataplane.drain import DRAIN_S, MOST_S
 from dataplane.flips import FlipOrder, Move, Overload
@@ -58,6 +59,8 @@ class Target:
         Switches that take no rules, and are left as they are too.
     spared : frozenset of int
         Labels that a switch out of reach may still push: whoever forwards on one goes on doing so.
+    plan : PlanStatus, optional
+        What planned traffic follows then.
     fabric : Fabric, optional
         What the rules were made for. Without it default routing may lose packets while it changes.
     moves : tuple of Move
@@ -72,6 +75,7 @@ class Target:
     rules: RuleSet
     leave: frozenset[str] = frozenset()
     spared: frozenset[int] = frozenset()
+    plan: PlanStatus | None = None
     fabric: Fabric | None = None
     moves: tuple[Move, ...] = ()
     flips: FlipOrder | None = None

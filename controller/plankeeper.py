@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from controller.config import Config
@@ -15,11 +15,14 @@ from controller.planning import PlanAnswer, PlanRequest
 from controller.resting import RestingLabels
 from controller.runtime import Runtime
 from controller.service import JobStatus, PlannedPath, PlanStatus
+from controller.shifting import moves
 from controller.store import Pushed, Store
 from dataplane.compiler import DefaultRouting
 from dataplane.detours import Tunnel
+from dataplane.drain import DRAIN_S, queue_s
+from dataplane.updating import Follows
 from topologies.errors import HeddleError
-from topologies.fabric import Fabric
+from topologies.fabric import Fabric, Link
 from workloads.collectives import job_pairs
 from workloads.job import Job
 
@@ -90,7 +93,12 @@ class PlanKeeper:
         self.plan = store.load_plan()
         self._detours = store.load_detours()
         self.carries = False
+        # One answers at once, with what lives and what is mended; the other looks for the best meanwhile.
         self._planner = planner(self._deliver)
+        self._optimiser = planner(self._deliver)
+        self._optimises = False
+        # What planned traffic follows as far as is known: the plan before, while another is being installed.
+        self._followed = self.plan
         self._resting = RestingLabels(store, runtime.now_s())
         # Switches that may lack rules of the plan; of an earlier run's plan nothing is known.
         self._lacking = _switches(self.plan)
@@ -108,6 +116,8 @@ class PlanKeeper:
     def stop(self) -> None:
         """Stop the planner; the switches keep their rules."""
         self._planner.stop()
+        if self._optimises:
+            self._optimiser.stop()
 
     def tick(self, now_s: float) -> None:
         """Try again what is due."""
@@ -160,9 +170,15 @@ class PlanKeeper:
         observed = self._observe()
         if observed is None:
             return
+        request = self._question(observed)
+        if anew or self._request is None or request.situation != self._request.situation:
+            self._request = request
+            self._planner.ask(request)
+
+    def _question(self, observed: Observed, *, hurried: bool = True) -> PlanRequest:
         reachable = self.installer.reachable - self._left_until_s.keys()
         resting = self._resting.at(self._runtime.now_s(), self.installer.reachable)
-        request = PlanRequest(
+        return PlanRequest(
             fabric=observed.fabric,
             edge_ports=observed.edge_ports,
             jobs=self.jobs.wanted(),
@@ -176,10 +192,22 @@ class PlanKeeper:
             quarantined=self.installer.labels(),
             resting=resting,
             unreachable=observed.switches - reachable,
+            hurried=hurried,
         )
-        if anew or self._request is None or request.situation != self._request.situation:
-            self._request = request
-            self._planner.ask(request)
+
+    def _better(self, than: PlanRequest) -> None:
+        """Have something better looked for than the plan just taken, in the situation that it was made for."""
+        observed = self._observe()
+        if observed is None:
+            return
+        request = self._question(observed, hurried=False)
+        if request.situation != than.situation:
+            # Another answer is on its way, and asks again.
+            return
+        if not self._optimises:
+            self._optimises = True
+            self._optimiser.start()
+        self._optimiser.ask(request)
 
     def _deliver(self, request: PlanRequest, answer: Answer) -> None:
         """The planner's answer, in the planner's thread."""
@@ -206,6 +234,8 @@ class PlanKeeper:
             return False
         if request is latest:
             return True
+        if not request.hurried:
+            return request.situation == latest.situation
         there = latest.fabric.link_by_id
         alive = all(link.id in there and there[link.id].target == link.target for link in request.fabric.links)
         return alive and (request.jobs, request.unreachable) == (latest.jobs, latest.unreachable)
@@ -235,11 +265,33 @@ class PlanKeeper:
         self._solved_on = answer.solved_on
         self._answered = (request, answer)
         self.jobs.planned(request.jobs, answer, moved)
-        self.installer.aim(Target(answer.rules, request.unreachable, self._resting.of(request.unreachable)))
+        self.installer.aim(self._target(request, answer))
         self._changed()
+        if answer.betterable:
+            self._better(request)
         if request is not self._request and _paths(request.active) != _paths(self.plan):
             # The latest question builds on a plan that is no more.
             self.ask(anew=True)
+
+    def _target(self, request: PlanRequest, answer: PlanAnswer) -> Target:
+        known = _paths(request.active) == _paths(self._followed)
+        links = request.fabric.link_by_id
+        paths = ((links[link] for link in path.links if link in links) for path in _paths(self._followed))
+        return Target(
+            answer.rules,
+            request.unreachable,
+            self._resting.of(request.unreachable),
+            plan=answer.plan,
+            fabric=request.fabric,
+            moves=moves(request.fabric, self._followed, answer.plan),
+            flips=answer.flips if known else None,
+            queue_s=self._queue_s(paths),
+        )
+
+    def _queue_s(self, paths: Iterable[Iterable[Link]]) -> float:
+        """What packets may spend in queues: as long as these are, where that is configured."""
+        buffer_bytes = self._config.routing.buffer_bytes
+        return DRAIN_S if buffer_bytes is None else queue_s(paths, buffer_bytes)
 
     def _fail(self, request: PlanRequest, reason: str) -> None:
         self._events.note("plan-failed", f"no new plan, the rules in force stay: {reason}")
@@ -257,6 +309,8 @@ class PlanKeeper:
             self._retry_s = self._runtime.now_s() + RETRY_S
         for name in outcome.served:
             self._refusals.pop(name, None)
+        if outcome.follows is Follows.NEW:
+            self._followed = outcome.target.plan
         if self._answered is None or outcome.target.rules is not self._answered[1].rules:
             return
         if outcome.errors:

@@ -12,6 +12,7 @@ from multiprocessing.context import SpawnProcess
 from typing import Protocol, TypeAlias
 
 from controller.planning import PlanAnswer, PlanRequest, make_plan
+from dataplane.verifier import Verifier
 from solver.solve import Session
 from topologies.errors import HeddleError
 from topologies.fabric import Fabric
@@ -33,7 +34,7 @@ class PlanMaker(Protocol):
 def _work(pipe: Connection) -> None:
     """Answer requests until the other end of the pipe is gone (the daemon stopped or died)."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    session = Session(Fabric((), ()))
+    session, verifier = Session(Fabric((), ())), Verifier()
     while True:
         try:
             request: PlanRequest = pipe.recv()
@@ -41,7 +42,7 @@ def _work(pipe: Connection) -> None:
             return
         answer: Answer
         try:
-            answer = make_plan(request, session)
+            answer = make_plan(request, session, verifier)
         except HeddleError as error:
             # Not the error itself: one that carries data cannot be unpickled again.
             answer = HeddleError(str(error))

@@ -2,32 +2,41 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
+from controller.keeping import (
+    PairsOf,
+    has_gained,
+    is_better,
+    kept,
+    lives,
+    owned,
+    proved_by,
+    serves,
+    with_delays,
+    without_switches,
+)
+from controller.mending import certificate_of, fitting_rates, mended_paths
 from controller.service import PlannedPath, PlanStatus
+from controller.shifting import capacities, moves
 from dataplane.compiler import DefaultRouting, LabelledPath, compile_tables
 from dataplane.detours import Tunnel
+from dataplane.flips import FlipOrder, order_flips
 from dataplane.labels import Way, label_paths
-from dataplane.planned import check_path
 from dataplane.rules import RuleSet
-from dataplane.verifier import verify
+from dataplane.verifier import Verifier
+from solver.demand import Demand
 from solver.errors import SolverError
 from solver.routing import Objective, Path
-from solver.share import PairPlan, plan_pairs
+from solver.share import plan_pairs
 from solver.solve import Session
 from topologies.access import line_rate_bps
 from topologies.errors import InputError
-from topologies.fabric import Fabric, LinkId
+from topologies.fabric import Fabric
 from topologies.shortest import distances
 from workloads.collectives import job_pairs
 from workloads.job import Job
-
-ASSUMED_DELAY_S = 1e-6
-"""Delay of a link for which none is declared, once any link lacks one: hops decide then."""
-_SAME = 1e-6
-"""Relative difference that arithmetic explains."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +62,8 @@ class PlanRequest:
         Labels that were given up, wholly or by some of their paths, and may still be on packets under way.
     unreachable : frozenset of str
         Switches that forward by the rules they have but take no new ones: no new path crosses them.
+    hurried : bool
+        Whether paths that live are kept and others replaced, without a look for anything better.
     """
 
     fabric: Fabric
@@ -68,6 +79,7 @@ class PlanRequest:
     quarantined: frozenset[int] = frozenset()
     resting: frozenset[int] = frozenset()
     unreachable: frozenset[str] = frozenset()
+    hurried: bool = False
 
     @property
     def situation(self) -> tuple[object, ...]:
@@ -87,6 +99,10 @@ class PlanAnswer:
         Jobs without a plan, with the reason.
     solved_on, detours
         For the next request.
+    flips : FlipOrder
+        In which pairs pass from the active plan's paths to the new ones.
+    betterable : bool
+        Whether a request that is not ``hurried`` may find a better plan.
     """
 
     rules: RuleSet
@@ -94,9 +110,11 @@ class PlanAnswer:
     failures: dict[str, str] = field(default_factory=dict)
     solved_on: Fabric | None = None
     detours: dict[Tunnel, int] = field(default_factory=dict)
+    flips: FlipOrder = field(default_factory=FlipOrder)
+    betterable: bool = False
 
 
-def make_plan(request: PlanRequest, session: Session | None = None) -> PlanAnswer:
+def make_plan(request: PlanRequest, session: Session | None = None, verifier: Verifier | None = None) -> PlanAnswer:
     """Solve, compile and verify.
 
     A job that cannot be planned is left to default routing, with the reason; it never holds up the others.
@@ -105,6 +123,8 @@ def make_plan(request: PlanRequest, session: Session | None = None) -> PlanAnswe
     ----------
     session : Session or None
         Of earlier plans on the fabric as it was then, from which the solver starts.
+    verifier : Verifier or None
+        Of earlier plans, which has read the rules that stay.
 
     Raises
     ------
@@ -120,25 +140,7 @@ def make_plan(request: PlanRequest, session: Session | None = None) -> PlanAnswe
             pairs_of[job.name] = job_pairs(job)
         except InputError as error:
             failures[job.name] = str(error)
-    plan, fabric, solved_on = _keep(request, pairs_of), _reachable(request), request.solved_on
-    gained = _has_gained(fabric, solved_on)
-    if plan is None or gained:
-        cut_off = _cut_off(fabric, pairs_of)
-        served = {job: pairs for job, pairs in pairs_of.items() if job not in cut_off}
-        if plan is None:
-            failures |= cut_off
-            plan = _keep(request, served) if cut_off else None
-        elif cut_off:
-            # The plan goes on across switches that take no new rules; a new one could not.
-            served = {}
-        if served and (plan is None or gained):
-            try:
-                solved, solved_on = _solve(request, served, session), fabric
-            except (SolverError, InputError) as error:
-                if plan is None:
-                    failures |= dict.fromkeys(served, str(error))
-            else:
-                plan = solved if plan is None or _is_better(request.fabric, solved, plan) else _proved_by(solved, plan)
+    plan, solved_on = _plan(request, pairs_of, failures, session)
     paths = [LabelledPath(path.source, path.target, path.links, path.label) for path in plan.paths] if plan else []
     compiled = compile_tables(
         request.fabric,
@@ -148,8 +150,92 @@ def make_plan(request: PlanRequest, session: Session | None = None) -> PlanAnswe
         detours=request.detours,
         taken=_known_labels(request),
     )
-    verify(request.fabric, compiled.rules, paths)
-    return PlanAnswer(compiled.rules, plan, failures, solved_on, compiled.detours)
+    rates_bps = [path.rate_bps for path in plan.paths] if plan else []
+    verifier = Verifier() if verifier is None else verifier
+    verifier.verify(request.fabric, compiled.rules, paths, failures=True, rates_bps=rates_bps)
+    flips = order_flips(moves(request.fabric, request.active, plan), capacities(request.fabric))
+    betterable = plan is not None and has_gained(_reachable(request), solved_on)
+    return PlanAnswer(compiled.rules, plan, failures, solved_on, compiled.detours, flips, betterable)
+
+
+def _plan(
+    request: PlanRequest, pairs_of: PairsOf, failures: dict[str, str], session: Session | None
+) -> tuple[PlanStatus | None, Fabric | None]:
+    """The plan for these pairs, and what it was compared with the best for; jobs that get none go to ``failures``."""
+    plan, fabric, solved_on = _keep(request, pairs_of), _reachable(request), request.solved_on
+    gained = has_gained(fabric, solved_on)
+    if plan is not None and (request.hurried or not gained):
+        return plan, solved_on
+    cut_off = _cut_off(fabric, pairs_of)
+    served = {job: pairs for job, pairs in pairs_of.items() if job not in cut_off}
+    if plan is None:
+        failures |= cut_off
+        plan = _keep(request, served) if cut_off else None
+    elif cut_off:
+        # The plan goes on across switches that take no new rules; a new one could not.
+        served = {}
+    if plan is None and request.hurried and served and (mended := _mend(request, served)) is not None:
+        return mended, None
+    if served and (plan is None or (gained and not request.hurried)):
+        try:
+            solved = _solve(request, served, session)
+        except (SolverError, InputError) as error:
+            if plan is None:
+                failures |= dict.fromkeys(served, str(error))
+        else:
+            better = plan is None or is_better(request.fabric, solved, plan)
+            return (solved if better or plan is None else proved_by(solved, plan)), fabric
+    return plan, solved_on
+
+
+def _keep(request: PlanRequest, pairs_of: PairsOf) -> PlanStatus | None:
+    active = request.active
+    if active is None or not _asks_as(request, active):
+        return None
+    return kept(request.fabric, active, pairs_of, request.unreachable & request.lacking)
+
+
+def _asks_as(request: PlanRequest, plan: PlanStatus) -> bool:
+    return (plan.objective, plan.max_utilisation) == (request.objective, request.max_utilisation)
+
+
+def _mend(request: PlanRequest, pairs_of: PairsOf) -> PlanStatus | None:
+    """The plan in force, with other paths for the pairs whose own are no more; None where that cannot be told."""
+    active = request.active
+    if active is None or not _asks_as(request, active) or not serves(active, pairs_of):
+        return None
+    stuck = request.unreachable & request.lacking
+    data = [path for path in active.paths if path.rate_bps > 0]
+    former = [path.links if lives(request.fabric, path, stuck) else () for path in data]
+    ends = [(path.source, path.target) for path in data]
+    fabric, remark = with_delays(_reachable(request))
+    try:
+        links = mended_paths(fabric, ends, former, [path.rate_bps for path in data])
+        whole, _ = with_delays(request.fabric)
+        rates_bps, worst = fitting_rates(whole, links, [path.rate_bps for path in data], request.max_utilisation)
+        lines = [Demand(*pair, line_rate_bps(request.fabric, *pair)) for pair in ends]
+        proof = certificate_of(whole, lines, links, rates_bps, request.objective)
+    except (SolverError, InputError):
+        return None
+    wanted = [
+        (path.job, *pair, way, rate_bps)
+        for path, pair, way, rate_bps in zip(data, ends, links, rates_bps, strict=True)
+    ]  # fmt: skip
+    moved = sum(not way for way in former)
+    return PlanStatus(
+        epoch=active.epoch + 1,
+        fabric_version=request.fabric.version,
+        objective=request.objective,
+        share=min(rate_bps / line.rate_bps for rate_bps, line in zip(rates_bps, lines, strict=True)),
+        value=proof.value,
+        bound=proof.bound,
+        gap=proof.gap,
+        max_utilisation=request.max_utilisation,
+        worst_link_utilisation=worst,
+        engine="mending",
+        reason=f"{moved} of {len(data)} paths lost links and were replaced at once; the best is looked for{remark}",
+        paths=_with_ways_back(request, wanted),
+    )
 
 
 def _known_labels(request: PlanRequest) -> frozenset[int]:
@@ -168,130 +254,59 @@ def _cut_off(fabric: Fabric, pairs_of: Mapping[str, Sequence[tuple[str, str]]]) 
     }
 
 
-def _keep(request: PlanRequest, pairs_of: Mapping[str, Sequence[tuple[str, str]]]) -> PlanStatus | None:
-    """The active plan, where it still serves exactly these jobs, on links that all live and carry what they did."""
-    active = request.active
-    if active is None:
-        return None
-    if (active.objective, active.max_utilisation) != (request.objective, request.max_utilisation):
-        return None
-    wanted = {(job, source, target) for job, pairs in _owned(pairs_of).items() for source, target in pairs}
-    planned = {(path.job, path.source, path.target) for path in active.paths if path.rate_bps > 0}
-    alive = request.fabric.link_by_id
-    if wanted != planned or not all(link in alive for path in active.paths for link in path.links):
-        return None
-    stuck = request.unreachable & request.lacking
-    if any(link.node in stuck for path in active.paths for link in path.links):
-        return None
-    try:
-        for path in active.paths:
-            check_path(request.fabric, LabelledPath(path.source, path.target, path.links, path.label))
-        if not _carries(request.fabric, active):
-            return None
-    except InputError:
-        # Cables were swapped, or a capacity became unknown.
-        return None
-    return replace(active, fabric_version=request.fabric.version)
-
-
-def _carries(fabric: Fabric, plan: PlanStatus) -> bool:
-    """Whether a plan's rates are between its share of line rate and all of it, its links no fuller than it says."""
-    loads_bps: Counter[LinkId] = Counter()
-    for path in plan.paths:
-        if path.rate_bps > 0:
-            line_bps = line_rate_bps(fabric, path.source, path.target)
-            if not plan.share * line_bps * (1 - _SAME) <= path.rate_bps <= line_bps * (1 + _SAME):
-                return False
-            loads_bps.update(dict.fromkeys(path.links, path.rate_bps))
-    fullest = plan.worst_link_utilisation * (1 + _SAME)
-    capacities_bps = {link.id: link.capacity_bps or 0.0 for link in fabric.links}
-    return all(load_bps <= fullest * capacities_bps[link] for link, load_bps in loads_bps.items())
-
-
-def _has_gained(fabric: Fabric, before: Fabric | None) -> bool:
-    """Whether a fabric may allow a better plan than another did: a link more, a wider one, or another delay."""
-    if before is None:
-        return True
-    for link in fabric.links:
-        old = before.link_by_id.get(link.id)
-        if old is None or (old.target, old.delay_s) != (link.target, link.delay_s):
-            return True
-        if (link.capacity_bps or 0.0) > (old.capacity_bps or 0.0):
-            return True
-    return False
-
-
-def _is_better(fabric: Fabric, new: PlanStatus, old: PlanStatus) -> bool:
-    """Whether a plan is worth moving traffic for: a larger share, else a less loaded worst link, else less delay."""
-
-    def merits(plan: PlanStatus) -> tuple[float, float, float]:
-        delays_s = {link.id: link.delay_s or 0.0 for link in _with_delays(fabric)[0].links}
-        paths = (path for path in plan.paths if path.rate_bps > 0)
-        delay = sum(path.rate_bps * sum(delays_s.get(link, 0.0) for link in path.links) for path in paths)
-        return (-plan.share, plan.worst_link_utilisation, delay)
-
-    for ours, theirs in zip(merits(new), merits(old), strict=True):
-        if abs(ours - theirs) > _SAME * max(abs(ours), abs(theirs)):
-            return ours < theirs
-    return False
-
-
-def _proved_by(new: PlanStatus, kept: PlanStatus) -> PlanStatus:
-    """A plan that a new one did not better has the new one's bound."""
-    return replace(kept, value=new.value, bound=new.bound, gap=new.gap)
-
-
-def _owned(pairs_of: Mapping[str, Sequence[tuple[str, str]]]) -> dict[str, list[tuple[str, str]]]:
-    """Every pair once: the first job that has it owns its path."""
-    owned: dict[str, list[tuple[str, str]]] = {}
-    seen: set[tuple[str, str]] = set()
-    for job, pairs in pairs_of.items():
-        owned[job] = [pair for pair in pairs if pair not in seen]
-        seen.update(pairs)
-    return owned
-
-
 def _solve(
     request: PlanRequest, pairs_of: Mapping[str, Sequence[tuple[str, str]]], session: Session | None
 ) -> PlanStatus:
-    owner = {pair: job for job, pairs in _owned(pairs_of).items() for pair in pairs}
-    fabric, remark = _with_delays(_reachable(request))
+    owner = {pair: job for job, pairs in owned(pairs_of).items() for pair in pairs}
+    fabric, remark = with_delays(_reachable(request))
     solution = plan_pairs(
         fabric, tuple(owner), max_utilisation=request.max_utilisation, objective=request.objective, session=session
     )
+    rates_bps, worst = fitting_rates(fabric, solution.paths, solution.rates_bps, request.max_utilisation)
     wanted = [
         (owner[pair], *pair, path, rate_bps)
-        for pair, path, rate_bps in zip(owner, solution.paths, solution.rates_bps, strict=True)
+        for pair, path, rate_bps in zip(owner, solution.paths, rates_bps, strict=True)
     ]
-    # Acknowledgements go back the way the data came, unless that pair has a path of its own.
-    wanted += [
-        (job, target, source, back, 0.0)
-        for job, source, target, path, _ in list(wanted)
-        if (target, source) not in owner and (back := _reverse(fabric, path)) is not None
-    ]
-    labels = _labels(request, [(source, target, path) for _, source, target, path, _ in wanted])
-    paths = tuple(
-        PlannedPath(job, source, target, label, path, rate_bps)
-        for (job, source, target, path, rate_bps), label in zip(wanted, labels, strict=True)
+    lines = (line_rate_bps(fabric, *pair) for pair in owner)
+    share = min(rate_bps / line_bps for rate_bps, line_bps in zip(rates_bps, lines, strict=True))
+    return PlanStatus(
+        epoch=request.active.epoch + 1 if request.active is not None else 1,
+        fabric_version=request.fabric.version,
+        objective=solution.certificate.objective,
+        share=min(share, solution.share),
+        value=solution.certificate.value,
+        bound=solution.certificate.bound,
+        gap=solution.certificate.gap,
+        max_utilisation=request.max_utilisation,
+        worst_link_utilisation=worst,
+        engine=solution.engine,
+        reason=solution.reason + remark,
+        paths=_with_ways_back(request, wanted),
     )
-    return _status(request, solution, paths, remark)
+
+
+def _with_ways_back(
+    request: PlanRequest, wanted: Sequence[tuple[str, str, str, Path, float]]
+) -> tuple[PlannedPath, ...]:
+    """Paths with labels for pairs of jobs, and the ways back of those that have none.
+
+    Acknowledgements go back the way the data came, unless that pair has a path of its own.
+    """
+    known = {(source, target) for _, source, target, _, _ in wanted}
+    whole = list(wanted)
+    for job, source, target, path, _ in wanted:
+        if (target, source) not in known and (back := _reverse(request.fabric, path)) is not None:
+            known.add((target, source))
+            whole.append((job, target, source, back, 0.0))
+    labels = _labels(request, [(source, target, path) for _, source, target, path, _ in whole])
+    return tuple(
+        PlannedPath(job, source, target, label, path, rate_bps)
+        for (job, source, target, path, rate_bps), label in zip(whole, labels, strict=True)
+    )
 
 
 def _reachable(request: PlanRequest) -> Fabric:
-    return request.fabric.without_links(
-        link.id for link in request.fabric.links if {link.source, link.target} & request.unreachable
-    )
-
-
-def _with_delays(fabric: Fabric) -> tuple[Fabric, str]:
-    missing = sum(link.delay_s is None for link in fabric.links)
-    if not missing:
-        return fabric, ""
-    links = tuple(link if link.delay_s is not None else replace(link, delay_s=ASSUMED_DELAY_S) for link in fabric.links)
-    return (
-        Fabric(fabric.nodes, links, fabric.version),
-        f"; {missing} links without declared delay count as {ASSUMED_DELAY_S:g} s each",
-    )
+    return without_switches(request.fabric, request.unreachable)
 
 
 def _reverse(fabric: Fabric, path: Path) -> Path | None:
@@ -308,21 +323,4 @@ def _labels(request: PlanRequest, wanted: Sequence[Way]) -> list[int]:
         in_force,
         closed=request.resting,
         quarantined=request.quarantined | request.resting | frozenset(request.detours.values()),
-    )
-
-
-def _status(request: PlanRequest, solution: PairPlan, paths: tuple[PlannedPath, ...], remark: str) -> PlanStatus:
-    return PlanStatus(
-        epoch=request.active.epoch + 1 if request.active is not None else 1,
-        fabric_version=request.fabric.version,
-        objective=solution.certificate.objective,
-        share=solution.share,
-        value=solution.certificate.value,
-        bound=solution.certificate.bound,
-        gap=solution.certificate.gap,
-        max_utilisation=request.max_utilisation,
-        worst_link_utilisation=solution.worst_link_utilisation,
-        engine=solution.engine,
-        reason=solution.reason + remark,
-        paths=paths,
     )

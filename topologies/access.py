@@ -15,8 +15,7 @@ def line_rate_bps(fabric: Fabric, source: str, target: str) -> float:
         One of them is no host, is attached nowhere, or its link has no capacity.
     """
     sending = fabric.access_link(source)
-    fabric.access_link(target)
-    receiving = next((link for link in fabric.links if link.target == target), None)
+    receiving = fabric.link_by_id.get(fabric.access_link(target).reverse_id)
     if receiving is None:
         raise InputError(f"no link leads to {target!r}; see 'heddle links'")
     for link in (sending, receiving):

@@ -1,0 +1,136 @@
+"""Whether the plan in force still serves, and whether another is worth moving traffic for."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import replace
+
+from controller.service import PlannedPath, PlanStatus
+from dataplane.planned import LabelledPath, check_path
+from topologies.access import line_rate_bps
+from topologies.errors import InputError
+from topologies.fabric import Fabric, LinkId
+
+ASSUMED_DELAY_S = 1e-6
+"""Delay of a link for which none is declared, once any link lacks one: hops decide then."""
+_SAME = 1e-6
+"""Relative difference that arithmetic explains."""
+
+PairsOf = Mapping[str, Sequence[tuple[str, str]]]
+"""The pairs of each job."""
+
+
+def owned(pairs_of: PairsOf) -> dict[str, list[tuple[str, str]]]:
+    """Every pair once: the first job that has it owns its path."""
+    found: dict[str, list[tuple[str, str]]] = {}
+    seen: set[tuple[str, str]] = set()
+    for job, pairs in pairs_of.items():
+        found[job] = [pair for pair in pairs if pair not in seen]
+        seen.update(pairs)
+    return found
+
+
+def serves(plan: PlanStatus, pairs_of: PairsOf) -> bool:
+    """Whether a plan has a path for each of these pairs, and for no others."""
+    wanted = {(job, source, target) for job, pairs in owned(pairs_of).items() for source, target in pairs}
+    return wanted == {(path.job, path.source, path.target) for path in plan.paths if path.rate_bps > 0}
+
+
+def lives(fabric: Fabric, path: PlannedPath, stuck: AbstractSet[str]) -> bool:
+    """Whether a path is still one, with all its links, none of them of switches that cannot get its rules."""
+    alive = fabric.link_by_id
+    if not all(link in alive and link.node not in stuck for link in path.links):
+        return False
+    try:
+        check_path(fabric, LabelledPath(path.source, path.target, path.links, path.label))
+    except InputError:
+        # Cables were swapped.
+        return False
+    return True
+
+
+def kept(fabric: Fabric, plan: PlanStatus, pairs_of: PairsOf, stuck: AbstractSet[str]) -> PlanStatus | None:
+    """The plan, where it still serves exactly these jobs, on links that all live and carry what they did."""
+    if not serves(plan, pairs_of) or not all(lives(fabric, path, stuck) for path in plan.paths):
+        return None
+    try:
+        if not _carries(fabric, plan):
+            return None
+    except InputError:
+        # A capacity became unknown.
+        return None
+    return replace(plan, fabric_version=fabric.version)
+
+
+def _carries(fabric: Fabric, plan: PlanStatus) -> bool:
+    """Whether a plan's rates are between its share of line rate and all of it, its links no fuller than it says."""
+    loads_bps: defaultdict[LinkId, float] = defaultdict(float)
+    rates_bps: defaultdict[tuple[str, str], float] = defaultdict(float)
+    for path in plan.paths:
+        if path.rate_bps > 0:
+            rates_bps[path.source, path.target] += path.rate_bps
+            for link in path.links:
+                loads_bps[link] += path.rate_bps
+    for pair, rate_bps in rates_bps.items():
+        line_bps = line_rate_bps(fabric, *pair)
+        if not plan.share * line_bps * (1 - _SAME) <= rate_bps <= line_bps * (1 + _SAME):
+            return False
+    fullest = plan.worst_link_utilisation * (1 + _SAME)
+    capacities_bps = {link.id: link.capacity_bps or 0.0 for link in fabric.links}
+    return all(load_bps <= fullest * capacities_bps[link] for link, load_bps in loads_bps.items())
+
+
+def has_gained(fabric: Fabric, before: Fabric | None) -> bool:
+    """Whether a fabric may allow a better plan than another did: a link more, a wider one, or another delay."""
+    if before is None:
+        return True
+    for link in fabric.links:
+        old = before.link_by_id.get(link.id)
+        if old is None or (old.target, old.delay_s) != (link.target, link.delay_s):
+            return True
+        if (link.capacity_bps or 0.0) > (old.capacity_bps or 0.0):
+            return True
+    return False
+
+
+def is_better(fabric: Fabric, new: PlanStatus, old: PlanStatus) -> bool:
+    """Whether a plan is worth moving traffic for: a larger share, else a less loaded worst link, else less delay."""
+    delays_s = {link.id: link.delay_s or 0.0 for link in with_delays(fabric)[0].links}
+
+    def merits(plan: PlanStatus) -> tuple[float, float, float]:
+        paths = (path for path in plan.paths if path.rate_bps > 0)
+        delay = sum(path.rate_bps * sum(delays_s.get(link, 0.0) for link in path.links) for path in paths)
+        return (-plan.share, plan.worst_link_utilisation, delay)
+
+    for ours, theirs in zip(merits(new), merits(old), strict=True):
+        if abs(ours - theirs) > _SAME * max(abs(ours), abs(theirs)):
+            return ours < theirs
+    return False
+
+
+def proved_by(new: PlanStatus, plan: PlanStatus) -> PlanStatus:
+    """A plan that a new one did not better has the new one's bound."""
+    return replace(plan, value=new.value, bound=new.bound, gap=new.gap, reason=new.reason, engine=new.engine)
+
+
+def with_delays(fabric: Fabric) -> tuple[Fabric, str]:
+    """The fabric with a delay for every link, and what is to be said of those that had none."""
+    missing = sum(link.delay_s is None for link in fabric.links)
+    if not missing:
+        return fabric, ""
+    links = tuple(link if link.delay_s is not None else replace(link, delay_s=ASSUMED_DELAY_S) for link in fabric.links)
+    return (
+        Fabric(fabric.nodes, links, fabric.version),
+        f"; {missing} links without declared delay count as {ASSUMED_DELAY_S:g} s each",
+    )
+
+
+def without_switches(fabric: Fabric, names: AbstractSet[str]) -> Fabric:
+    """The fabric without the links of some switches."""
+    return fabric.without_links(_links_of(fabric, names)) if names else fabric
+
+
+def _links_of(fabric: Fabric, names: AbstractSet[str]) -> Iterable[LinkId]:
+    return (link.id for link in fabric.links if {link.source, link.target} & names)
