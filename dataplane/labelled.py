@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TypeAlias
 
+from dataplane.fates import IN_PORT, SAME_LABEL, Unreadable
 from dataplane.flowspace import looks_at_flows, share_out
-from dataplane.reading import IN_PORT, SAME_LABEL, SwitchReading, Unreadable
+from dataplane.reading import SwitchReading
 from dataplane.rules import ETH_TYPE_IPV4, FlowRule, PushLabel, Table
 from dataplane.survival import Crossing, LabelGuard
 from dataplane.unlabelled import Unlabelled
@@ -68,7 +69,7 @@ class Labelled:
                     return self._follow(source.switch, source.port, label, address)
         if rule.goto is not None:
             raise Unreadable(f"{self._wiring.names[source.switch]} does not only label packets by {rule}")
-        doing = self._readings[source.switch].doing_of(rule)
+        doing = self._readings[source.switch].fates.number(rule.actions)
         return frozenset(self._onward(Crossing(source.switch, source.port, doing, None), address))
 
     def _follow(self, switch: int, in_port: int, label: int, address: str) -> frozenset[Path]:
@@ -88,7 +89,7 @@ class Labelled:
 
     def _onward(self, crossing: Crossing, address: str) -> Iterator[Path]:
         switch, in_port, doing, label = crossing
-        fate = self._readings[switch].fate(doing, ETH_TYPE_IPV4, labelled=label is not None)
+        fate = self._readings[switch].fates.of(doing, ETH_TYPE_IPV4, labelled=label is not None)
         if not fate.is_one:
             raise _Strayed
         for out, new_label in fate.outs:
@@ -118,7 +119,7 @@ class Labelled:
         switch, in_port, doing, label = crossing
         if label is not None:
             dead = self._wiring.port[link]
-            fallback = self._readings[switch].fate(doing, ETH_TYPE_IPV4, labelled=True, dead=dead)
+            fallback = self._readings[switch].fates.of(doing, ETH_TYPE_IPV4, labelled=True, dead=dead)
             if all(new_label != SAME_LABEL for _, new_label in fallback.outs):
                 crossing = Crossing(switch, in_port, doing, SAME_LABEL)
         crossings = self.crossings[link]

@@ -149,6 +149,12 @@ class Shape:
         self.key = projection(masks)
         self.rules: dict[Any, FlowRule] = {}
 
+    def copy(self) -> Shape:
+        """One with the same rules, to be changed apart."""
+        copied = Shape(self.priority, self.masks)
+        copied.rules = dict(self.rules)
+        return copied
+
     @property
     def names(self) -> frozenset[str]:
         """The fields."""

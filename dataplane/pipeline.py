@@ -115,6 +115,8 @@ Alternative: TypeAlias = tuple[Emission, ...]
 
 _BELOW_LABEL = (None,) * 5
 
+_ShapeKey: TypeAlias = tuple[Table, int, Masks]
+
 
 def _headers(packet: Packet, in_port: int) -> Headers:
     """What a switch sees: of a labelled packet nothing below the outermost label."""
@@ -140,6 +142,16 @@ def _headers(packet: Packet, in_port: int) -> Headers:
 class SwitchPipeline:
     """The tables of one switch.
 
+    Parameters
+    ----------
+    before : SwitchPipeline, optional
+        Of the same switch with other rules: what stays of them is not looked at again.
+
+    Attributes
+    ----------
+    tables : dict of Table to list of Shape
+        Highest priority first; a table in which nothing changed is the same list as before.
+
     Raises
     ------
     RuleError
@@ -148,57 +160,87 @@ class SwitchPipeline:
         not written as switches report it.
     """
 
-    def __init__(self, name: str, rules: SwitchRules) -> None:
+    def __init__(self, name: str, rules: SwitchRules, before: SwitchPipeline | None = None) -> None:
         self.name = name
+        self.rules = rules
         self._groups = {group.id: group for group in rules.groups}
         self._distinct: dict[int, tuple[Bucket, ...]] = {}
-        for group in rules.groups:
+        self._check_groups(rules.groups if before is None else rules.groups - before.rules.groups)
+        if before is not None and not before.keeps_references(rules):
+            before = None
+        fresh = rules.flows if before is None else rules.flows - before.rules.flows
+        gone = frozenset() if before is None else before.rules.flows - rules.flows
+        self._check_references(fresh)
+        self._shapes: dict[_ShapeKey, Shape] = {} if before is None else dict(before._shapes)
+        self._exchange(gone, fresh)
+        changed = {rule.table for rule in gone} | {rule.table for rule in fresh}
+        self.tables: dict[Table, list[Shape]] = {
+            table: [] if before is None or table in changed else before.tables[table] for table in Table
+        }
+        for (table, _, _), shape in self._shapes.items():
+            if table in changed:
+                self.tables[table].append(shape)
+        for table in changed:
+            self.tables[table].sort(key=lambda shape: -shape.priority)
+            refuse_ambiguity(name, self.tables[table])
+
+    def keeps_references(self, rules: SwitchRules) -> bool:
+        """Whether no rule among others names a group or meter that only these have."""
+        groups = self._groups.keys() - {group.id for group in rules.groups}
+        meters = {meter.id for meter in self.rules.meters} - {meter.id for meter in rules.meters}
+        if not groups and not meters:
+            return True
+        return not any(
+            rule.meter_id in meters
+            or any(isinstance(action, ToGroup) and action.group_id in groups for action in rule.actions)
+            for rule in rules.flows
+        )
+
+    def _check_groups(self, groups: AbstractSet[Group]) -> None:
+        for group in groups:
             if any(isinstance(action, ToGroup) for bucket in group.buckets for action in bucket.actions):
-                raise RuleError(f"{name} has a group {group.id:#x} that hands on to a group, which few switches can")
-        meters = {meter.id for meter in rules.meters}
-        self.tables: dict[Table, list[Shape]] = {table: [] for table in Table}
-        shapes: dict[tuple[Table, int, Masks], Shape] = {}
-        for rule in rules.flows:
-            self._check_references(rule, meters)
+                raise RuleError(
+                    f"{self.name} has a group {group.id:#x} that hands on to a group, which few switches can"
+                )
+
+    def _check_references(self, flows: AbstractSet[FlowRule]) -> None:
+        meters = {meter.id for meter in self.rules.meters}
+        for rule in flows:
+            if rule.meter_id is not None and rule.meter_id not in meters:
+                raise RuleError(f"{self.name} has no meter {rule.meter_id:#x}, which {rule} names")
+            for action in rule.actions:
+                if isinstance(action, ToGroup) and action.group_id not in self._groups:
+                    raise RuleError(f"{self.name} has no group {action.group_id:#x}, which {rule} names")
+            if rule.goto is not None and rule.goto <= rule.table:
+                raise RuleError(f"{self.name} has a rule that goes back to an earlier table: {rule}")
+
+    def _exchange(self, gone: AbstractSet[FlowRule], fresh: AbstractSet[FlowRule]) -> None:
+        """Take rules out of the shapes and put others in; shapes may be those of another pipeline."""
+        own: set[_ShapeKey] = set()
+
+        def shape_of(key: _ShapeKey) -> Shape:
+            if key not in own:
+                own.add(key)
+                known = self._shapes.get(key)
+                self._shapes[key] = Shape(*key[1:]) if known is None else known.copy()
+            return self._shapes[key]
+
+        for rule in gone:
+            key = (rule.table, rule.priority, masks_of(rule.match))
+            shape = shape_of(key)
+            del shape.rules[shape.key(match_values(rule.match))]
+            if not shape.rules:
+                own.discard(key)
+                del self._shapes[key]
+        for rule in fresh:
             try:
                 masks = masks_of(rule.match)
             except ValueError as error:
-                raise RuleError(f"{name} refuses {rule}: {error}") from None
-            key = (rule.table, rule.priority, masks)
-            if key not in shapes:
-                shapes[key] = Shape(rule.priority, masks)
-                self.tables[rule.table].append(shapes[key])
-            shape = shapes[key]
+                raise RuleError(f"{self.name} refuses {rule}: {error}") from None
+            shape = shape_of((rule.table, rule.priority, masks))
             clash = shape.rules.setdefault(shape.key(match_values(rule.match)), rule)
             if clash is not rule:
-                raise RuleError(f"{name} has two rules with one key: {clash} and {rule}")
-        for table in self.tables.values():
-            table.sort(key=lambda shape: -shape.priority)
-            refuse_ambiguity(name, table)
-
-    def _check_references(self, rule: FlowRule, meters: AbstractSet[int]) -> None:
-        if rule.meter_id is not None and rule.meter_id not in meters:
-            raise RuleError(f"{self.name} has no meter {rule.meter_id:#x}, which {rule} names")
-        for action in rule.actions:
-            if isinstance(action, ToGroup) and action.group_id not in self._groups:
-                raise RuleError(f"{self.name} has no group {action.group_id:#x}, which {rule} names")
-        if rule.goto is not None and rule.goto <= rule.table:
-            raise RuleError(f"{self.name} has a rule that goes back to an earlier table: {rule}")
-
-    def fields_seen(self, in_port: int) -> frozenset[str]:
-        """Match fields that can decide over packets that come in by a port."""
-        seen: set[str] = set()
-        tables, reached = [Table.GUARD], {Table.GUARD}
-        while tables:
-            for shape in self.tables[tables.pop()]:
-                for rule in shape.rules.values():
-                    if rule.match.in_port not in (None, in_port):
-                        continue
-                    seen |= shape.names
-                    if rule.goto is not None and rule.goto not in reached:
-                        reached.add(rule.goto)
-                        tables.append(rule.goto)
-        return frozenset(seen)
+                raise RuleError(f"{self.name} has two rules with one key: {clash} and {rule}")
 
     def admitting(self) -> Iterator[FlowRule]:
         """Rules of the guard table that let packets past it, other than to the controller."""
@@ -264,12 +306,6 @@ class SwitchPipeline:
             if rule is not None:
                 return rule
         return None
-
-    def outcomes(
-        self, actions: Iterable[Action], packet: Packet, in_port: int, dead_ports: AbstractSet[int] = frozenset()
-    ) -> frozenset[Alternative]:
-        """What some actions may send out; raises as `process` does."""
-        return frozenset(sent for sent, _ in self._apply(actions, packet, in_port, dead_ports))
 
     def _apply(
         self, actions: Iterable[Action], packet: Packet, in_port: int, dead_ports: AbstractSet[int]

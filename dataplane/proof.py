@@ -8,9 +8,10 @@ from functools import cached_property
 from typing import TypeAlias
 
 from dataplane.addresses import AddressSpace, cuts
+from dataplane.fates import Unreadable
 from dataplane.labelled import Labelled
 from dataplane.network import VerificationError
-from dataplane.reading import SwitchReading, Unreadable
+from dataplane.reading import SwitchReading
 from dataplane.rules import ETH_TYPE_ARP, ETH_TYPE_IPV4, Table
 from dataplane.survival import LabelGuard, Outage
 from dataplane.trial import Trial

@@ -2,31 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from functools import cached_property
 from operator import itemgetter
 from typing import NamedTuple
 
 from dataplane.addresses import AddressSpace, cuts
+from dataplane.fates import NOTHING, Fates, Unreadable
 from dataplane.matching import prefix_range
-from dataplane.pipeline import Packet, RuleError, SwitchPipeline
+from dataplane.pipeline import Packet, SwitchPipeline
 from dataplane.rules import (
     ETH_TYPE_ARP,
     ETH_TYPE_IPV4,
-    ETH_TYPE_MPLS,
     PORT_CONTROLLER,
     Action,
     FlowRule,
+    Match,
     Output,
-    PopLabel,
     SwitchRules,
     Table,
-    ToGroup,
 )
 from topologies.fabric import Node
-
-IN_PORT, SAME_LABEL = 0, -1
-"""In a `Fate`: the port by which the packet came, and the label with which it did."""
 
 _ROUTED = frozenset({"in_port", "eth_type", "ipv4_dst", "arp_tpa"})
 _SWITCHED = frozenset({"in_port", "eth_type", "mpls_label"})
@@ -36,32 +31,13 @@ _OF_PAIRS = frozenset(
 _OF_SOURCES = frozenset({"in_port", "eth_type", "eth_src", "ipv4_src", "arp_spa", "arp_sha"})
 
 
-class Unreadable(Exception):
-    """A rule has a form that this reading knows nothing of; packets have to be sent one by one to see what it does."""
-
-
-class Fate(NamedTuple):
-    """What becomes of a packet.
-
-    Attributes
-    ----------
-    outs : tuple of (int, int or None)
-        Each port by which some choice sends it, and its label then.
-    is_one : bool
-        Whether every choice sends it out exactly once, other than to the controller.
-    """
-
-    outs: tuple[tuple[int, int | None], ...]
-    is_one: bool
-
-
 class Entry(NamedTuple):
     """What is done with some destinations.
 
     Attributes
     ----------
     doing : int
-        The actions, as `SwitchReading.fate` knows them.
+        The actions' number among the switch's `Fates`.
     """
 
     doing: int
@@ -86,12 +62,26 @@ class Routes(NamedTuple):
 
 _TO_CONTROLLER: tuple[Action, ...] = (Output(PORT_CONTROLLER),)
 
-_NOTHING = 0
-"""The number of doing nothing, which drops."""
+_READ_FROM: dict[Table, tuple[str, ...]] = {
+    Table.GUARD: ("admitting", "_guard", "_admitted"),
+    Table.CLASSIFY: ("targets", "_classify"),
+    Table.TRANSIT: ("_switched", "_are_labels_readable"),
+    Table.DEFAULT: ("default_cuts", "_default_rules", "_routes"),
+}
+"""What is read from each table alone."""
 
 
 class SwitchReading:
     """The rules of one switch.
+
+    Parameters
+    ----------
+    before : SwitchReading, optional
+        Of the same switch with other rules: tables in which nothing changed need not be read again.
+
+    Attributes
+    ----------
+    fates : Fates
 
     Raises
     ------
@@ -99,63 +89,22 @@ class SwitchReading:
         As for `SwitchPipeline`.
     """
 
-    def __init__(self, name: str, rules: SwitchRules) -> None:
+    def __init__(self, name: str, rules: SwitchRules, before: SwitchReading | None = None) -> None:
         self.rules = rules
-        self.pipeline = SwitchPipeline(name, rules)
-        self._actions: list[tuple[Action, ...]] = [()]
-        self._doing: dict[tuple[Action, ...], int] = {(): _NOTHING}
-        self._pops = [False]
-        self._groups = {group.id: group for group in rules.groups}
-        self._fates: dict[tuple[int, int, bool, int], Fate] = {}
-        self._routes: tuple[AddressSpace, Routes] | None = None
-        self.admitting = tuple((rule.match, str(rule)) for rule in self.pipeline.admitting())
+        self.pipeline: SwitchPipeline = SwitchPipeline(name, rules, before.pipeline if before is not None else None)
+        self.fates: Fates = Fates(name, rules.groups) if before is None else before.fates.after(rules.groups)
+        self._routes: dict[AddressSpace, Routes] = {}
+        self._switched: dict[tuple[int, int], int] = {}
+        self._admitted: dict[tuple[int, int, Node | None], Table | None] = {}
+        if before is not None and self.fates is before.fates:
+            for table, names in _READ_FROM.items():
+                if self.pipeline.tables[table] is before.pipeline.tables[table]:
+                    self.__dict__.update({name: before.__dict__[name] for name in names if name in before.__dict__})
 
-    def fate(self, doing: int, eth_type: int, *, labelled: bool, dead: int = 0) -> Fate:
-        """What some actions do with packets that come in by no port that they name.
-
-        Parameters
-        ----------
-        eth_type : int
-            Of the packet, below a label.
-        dead : int
-            A port without link; 0: all live.
-        """
-        key = (doing, eth_type if self._pops[doing] else 0, labelled, dead)
-        fate = self._fates.get(key)
-        if fate is None:
-            fate = self._fates[key] = self._find_fate(doing, eth_type, labelled, dead)
-        return fate
-
-    def _find_fate(self, doing: int, eth_type: int, labelled: bool, dead: int) -> Fate:
-        packet = Packet("", "", eth_type, labels=(SAME_LABEL,) if labelled else ())
-        try:
-            outcomes = self.pipeline.outcomes(self._actions[doing], packet, IN_PORT, frozenset({dead}))
-        except RuleError:
-            return Fate((), False)
-        outs: dict[tuple[int, int | None], None] = {}
-        is_one = True
-        for sent in outcomes:
-            is_one &= len(sent) == 1 and sent[0].port != PORT_CONTROLLER
-            for emission in sent:
-                if len(emission.packet.labels) > 1:
-                    raise Unreadable(f"{self.pipeline.name} puts two labels on a packet")
-                outs[emission.port, emission.packet.labels[0] if emission.packet.labels else None] = None
-        return Fate(tuple(outs), is_one)
-
-    def _number(self, actions: tuple[Action, ...]) -> int:
-        number = self._doing.get(actions)
-        if number is None:
-            number = self._doing[actions] = len(self._actions)
-            self._actions.append(actions)
-            self._pops.append(any(isinstance(action, PopLabel) for action in self._flat(actions)))
-        return number
-
-    def _flat(self, actions: Iterable[Action]) -> Iterator[Action]:
-        for action in actions:
-            yield action
-            if isinstance(action, ToGroup):
-                for bucket in self._groups[action.group_id].buckets:
-                    yield from bucket.actions
+    @cached_property
+    def admitting(self) -> tuple[tuple[Match, str], ...]:
+        """What the rules match that let packets past the guard, and how they are called."""
+        return tuple((rule.match, str(rule)) for rule in self.pipeline.admitting())
 
     def _by_priority(self, table: Table, readable: frozenset[str]) -> list[FlowRule]:
         """The rules of a table, highest first, where they look at nothing but some fields."""
@@ -168,11 +117,15 @@ class SwitchReading:
         return rules
 
     @cached_property
-    def cuts(self) -> frozenset[int]:
-        """Where the intervals of addresses begin that the default table tells apart, or that pairs go to."""
+    def default_cuts(self) -> frozenset[int]:
+        """Where the intervals of addresses begin that the default table tells apart."""
         prefixes = {rule.match.ipv4_dst or rule.match.arp_tpa for rule in self._default_rules}
-        prefixes.update(*self._classify[0].values())
         return frozenset(cut for prefix in prefixes if prefix is not None for cut in cuts(prefix))
+
+    @cached_property
+    def targets(self) -> frozenset[str]:
+        """The addresses that pairs with rules of their own go to."""
+        return frozenset().union(*self._classify[0].values())
 
     @cached_property
     def _default_rules(self) -> list[FlowRule]:
@@ -181,21 +134,22 @@ class SwitchReading:
 
     def routes(self, space: AddressSpace) -> Routes:
         """The default table over some address space."""
-        if self._routes is None or self._routes[0] is not space:
-            self._routes = (space, self._read_routes(space))
-        return self._routes[1]
+        if space not in self._routes:
+            # Nobody asks for the one before again.
+            self._routes = {space: self._read_routes(space)}
+        return self._routes[space]
 
     def _read_routes(self, space: AddressSpace) -> Routes:
         ports = {rule.match.in_port for rule in self._default_rules} - {None}
         rules = [
-            (rule.priority, rule.match.in_port, kind, self._number(rule.actions), self._atoms(rule, kind, space))
+            (rule.priority, rule.match.in_port, kind, self.fates.number(rule.actions), self._atoms(rule, kind, space))
             for rule in self._default_rules
             for kind in ([rule.match.eth_type] if rule.match.eth_type else [ETH_TYPE_IPV4, ETH_TYPE_ARP])
         ]
         general = [rule for rule in rules if rule[1] is None]
         rest = {eth_type: space.all_of(eth_type) for eth_type in (ETH_TYPE_IPV4, ETH_TYPE_ARP)}
         entries = _entries(general, rest)
-        entries += [Entry(_NOTHING, eth_type, atoms) for eth_type, atoms in rest.items() if atoms]
+        entries += [Entry(NOTHING, eth_type, atoms) for eth_type, atoms in rest.items() if atoms]
         own: dict[int | None, list[tuple[int, int | None, int, int, int]]] = {port: [] for port in ports}
         for rule in rules:
             if rule[1] is not None:
@@ -220,27 +174,19 @@ class SwitchReading:
         return space.all_of(eth_type) if prefix is None else space.of(eth_type, prefix)
 
     @cached_property
-    def _labels(self) -> dict[int | None, list[tuple[int, int | None, int]]]:
-        """By label: priority, port and actions, highest first."""
-        found: dict[int | None, list[tuple[int, int | None, int]]] = {}
-        for rule in self._by_priority(Table.TRANSIT, _SWITCHED):
-            if rule.match.eth_type not in (None, ETH_TYPE_MPLS):
-                continue
-            if rule.goto is not None:
-                raise Unreadable(f"{self.pipeline.name} goes on to another table by {rule}")
-            entry = (rule.priority, rule.match.in_port, self._number(rule.actions))
-            found.setdefault(rule.match.mpls_label, []).append(entry)
-        return found
+    def _are_labels_readable(self) -> bool:
+        self._by_priority(Table.TRANSIT, _SWITCHED)
+        return True
 
     def switched(self, label: int, in_port: int) -> int:
-        """What is done with a label that comes in by a port."""
-        best, doing = -1, _NOTHING
-        for rules in (self._labels.get(label, ()), self._labels.get(None, ())):
-            for priority, port, wanted in rules:
-                if priority > best and port in (None, in_port):
-                    best, doing = priority, wanted
-                    break
-        return doing
+        """What is done with a label that comes in by a port, by the actions' number."""
+        doing = self._switched.get((label, in_port))
+        if doing is None and self._are_labels_readable:
+            rule = self.pipeline.lookup(Table.TRANSIT, Packet("", "", ETH_TYPE_IPV4, labels=(label,)), in_port)
+            if rule is not None and rule.goto is not None:
+                raise Unreadable(f"{self.pipeline.name} goes on to another table by {rule}")
+            doing = self._switched[label, in_port] = NOTHING if rule is None else self.fates.number(rule.actions)
+        return NOTHING if doing is None else doing
 
     @cached_property
     def _guard(self) -> dict[int | None, list[FlowRule]]:
@@ -258,6 +204,12 @@ class SwitchReading:
         host : Node or None
             Whose addresses the packets come from; None: a switch passes them on, from whomever.
         """
+        key = (in_port, eth_type, host)
+        if key not in self._admitted:
+            self._admitted[key] = self._admit(in_port, eth_type, host)
+        return self._admitted[key]
+
+    def _admit(self, in_port: int, eth_type: int, host: Node | None) -> Table | None:
         rules: list[FlowRule] = [*self._guard.get(in_port, ()), *self._guard.get(None, ())]
         for rule in sorted(rules, key=lambda rule: -rule.priority):
             if self._lets_in(rule, eth_type, host):
@@ -309,10 +261,6 @@ class SwitchReading:
     def planned_from(self, address: str) -> dict[str, list[FlowRule]]:
         """The classify rules for packets of a host, by where they go."""
         return self._classify[0].get(address, {})
-
-    def doing_of(self, rule: FlowRule) -> int:
-        """The actions of a rule, as `fate` knows them."""
-        return self._number(rule.actions)
 
 
 def _entries(rules: list[tuple[int, int | None, int, int, int]], rest: dict[int, int]) -> list[Entry]:

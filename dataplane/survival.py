@@ -10,7 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import NamedTuple
 
-from dataplane.reading import IN_PORT, SAME_LABEL, Entry, Fate, SwitchReading, Unreadable
+from dataplane.fates import IN_PORT, SAME_LABEL, Fate, Unreadable
+from dataplane.reading import Entry, SwitchReading
 from dataplane.rules import ETH_TYPE_ARP, ETH_TYPE_IPV4, ETH_TYPE_MPLS, Table
 from dataplane.unlabelled import Unlabelled
 from dataplane.wiring import Cable
@@ -22,7 +23,7 @@ class Crossing(NamedTuple):
     Attributes
     ----------
     doing : int
-        The actions, as `SwitchReading.fate` knows them.
+        The actions' number among the switch's `Fates`.
     label : int or None
         That the packets come with.
     """
@@ -110,9 +111,9 @@ class Outage:
         if not atoms:
             return
         reading = self._readings[switch]
-        if all(port != dead for port, _ in reading.fate(entry.doing, entry.eth_type, labelled=False).outs):
+        if all(port != dead for port, _ in reading.fates.of(entry.doing, entry.eth_type, labelled=False).outs):
             return
-        fate = reading.fate(entry.doing, entry.eth_type, labelled=False, dead=dead)
+        fate = reading.fates.of(entry.doing, entry.eth_type, labelled=False, dead=dead)
         for port, _ in fate.outs:
             # A switch does not send out of the port by which a packet came in.
             if back is not None and back.get(port, 0) & atoms:
@@ -124,7 +125,7 @@ class Outage:
         for crossing, atoms in crossings:
             switch, in_port, doing, label = crossing
             dead = self._dead.get(switch, 0)
-            fate = self._readings[switch].fate(doing, ETH_TYPE_IPV4, labelled=label is not None, dead=dead)
+            fate = self._readings[switch].fates.of(doing, ETH_TYPE_IPV4, labelled=label is not None, dead=dead)
             self._go_on(switch, in_port, fate, label, atoms)
 
     def _go_on(self, switch: int, in_port: int, fate: Fate, label: int | None, atoms: int) -> None:
@@ -173,7 +174,7 @@ class Outage:
             for entry in entries if part else ():
                 if entry.atoms & part:
                     dead = self._dead.get(switch, 0)
-                    fate = self._readings[switch].fate(entry.doing, entry.eth_type, labelled=False, dead=dead)
+                    fate = self._readings[switch].fates.of(entry.doing, entry.eth_type, labelled=False, dead=dead)
                     self._go_on(switch, in_port, fate, None, entry.atoms & part)
 
     def _look_up_label(self, link: int, label: int, atoms: int) -> None:
@@ -186,7 +187,7 @@ class Outage:
         for eth_type in (ETH_TYPE_IPV4, ETH_TYPE_ARP):
             part = atoms & self._default.space.all_of(eth_type)
             if part:
-                fate = reading.fate(doing, eth_type, labelled=True, dead=self._dead.get(switch, 0))
+                fate = reading.fates.of(doing, eth_type, labelled=True, dead=self._dead.get(switch, 0))
                 self._go_on(switch, in_port, fate, label, part)
 
     def _untouched(self, link: int, atoms: int) -> int:

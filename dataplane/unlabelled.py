@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from dataplane.addresses import AddressSpace
-from dataplane.reading import IN_PORT, Entry, Fate, SwitchReading, Unreadable
+from dataplane.fates import IN_PORT, Fate, Unreadable
+from dataplane.reading import Entry, SwitchReading
 from dataplane.rules import ETH_TYPE_ARP, ETH_TYPE_IPV4, Table
 from dataplane.wiring import Wiring
 
@@ -98,7 +99,7 @@ class Unlabelled:
     def _steps_of(self, switch: int) -> list[_Step]:
         steps = []
         for entry in self.routes[switch].general:
-            fate = self._readings[switch].fate(entry.doing, entry.eth_type, labelled=False)
+            fate = self._readings[switch].fates.of(entry.doing, entry.eth_type, labelled=False)
             if any(port == IN_PORT for port, _ in fate.outs):
                 raise Unreadable(f"{self.wiring.names[switch]} sends back by default, wherever packets come from")
             steps.append(self._step(switch, entry, fate))
@@ -130,11 +131,11 @@ class Unlabelled:
             for port, entries in routes.by_port.items():
                 steps, other = [], 0
                 for entry in entries:
-                    fate = _seen_from(port, reading.fate(entry.doing, entry.eth_type, labelled=False))
+                    fate = _seen_from(port, reading.fates.of(entry.doing, entry.eth_type, labelled=False))
                     alike = 0
                     for one in routes.general:
                         if one.atoms & entry.atoms and one.eth_type == entry.eth_type:
-                            general = reading.fate(one.doing, one.eth_type, labelled=False)
+                            general = reading.fates.of(one.doing, one.eth_type, labelled=False)
                             turns_back = any(out == port for out, _ in general.outs)
                             if not turns_back and _seen_from(port, general) == fate:
                                 alike |= one.atoms

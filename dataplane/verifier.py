@@ -12,10 +12,11 @@ from dataclasses import dataclass
 
 from dataplane.addresses import AddressSpace, cuts
 from dataplane.admission import check_guards
+from dataplane.fates import Unreadable
 from dataplane.network import Network, VerificationError
 from dataplane.planned import LabelledPath
 from dataplane.proof import Pair, Proof
-from dataplane.reading import SwitchReading, Unreadable
+from dataplane.reading import SwitchReading
 from dataplane.rules import RuleSet, SwitchRules
 from dataplane.wiring import Wiring
 from solver.routing import Path
@@ -137,12 +138,14 @@ class Verifier:
         known = self._readings.get(switch)
         if known is not None and (known.rules is rules or known.rules == rules):
             return known
-        return SwitchReading(switch, rules)
+        return SwitchReading(switch, rules, known)
 
     def _address_space(self, fabric: Fabric) -> AddressSpace:
         """The last one, where nothing new has to be told apart."""
-        needed = frozenset(cut for host in fabric.hosts if host.ip for cut in cuts(host.ip))
-        needed = needed.union(*(reading.cuts for reading in self._readings.values()))
+        named = {host.ip for host in fabric.hosts if host.ip}
+        named.update(*(reading.targets for reading in self._readings.values()))
+        needed = frozenset(cut for address in named for cut in cuts(address))
+        needed = needed.union(*(reading.default_cuts for reading in self._readings.values()))
         if self._space is None or self._space.cuts != needed:
             self._space = AddressSpace(needed)
         return self._space
