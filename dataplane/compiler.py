@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
@@ -10,9 +10,10 @@ from dataplane.default import DefaultRouting, default_tables
 from dataplane.detours import Tunnel, label_tunnels, tunnel_flows
 from dataplane.echo import ECHO_RULE
 from dataplane.guard import guard_flows, guard_meters
-from dataplane.planned import LabelledPath, PlannedTable, check_path, egress_rule, ingress_rule, misses
+from dataplane.ingress import CapTable, ingress_rules
+from dataplane.planned import LabelledPath, PlannedTable, check_path, egress_rule, misses
 from dataplane.routes import Routes
-from dataplane.rules import FlowRule, RuleSet, SwitchRules
+from dataplane.rules import AnyMeter, FlowRule, RuleSet, SwitchRules
 from dataplane.spread import GroupTable
 from topologies.errors import InputError
 from topologies.fabric import Fabric, LinkId, Node, NodeKind
@@ -59,7 +60,7 @@ def compile_tables(
     Parameters
     ----------
     paths : sequence of LabelledPath
-        Planned paths; they override default routing for their pairs.
+        Planned paths; they override default routing for their pairs. A pair may be split over several.
     edge_ports : mapping of str to frozenset of int, optional
         Ports by switch that lead to hosts, known or not; ports of known hosts are added.
     detours : mapping of Tunnel to int, optional
@@ -70,7 +71,7 @@ def compile_tables(
     Raises
     ------
     InputError
-        A path is broken, two have the same pair, or the same label and no common way.
+        A path is broken, two have the same label and no common way, or those of a pair do not make a split.
     LabelsExhausted
         More detours than labels.
     """
@@ -93,13 +94,18 @@ def compile_tables(
             flows[switch].add(rule)
     for path in paths:
         _add_path(fabric, routes, path, planned, flows)
+    caps = {name: CapTable() for name in routes.names}
+    for together in _by_pair(paths):
+        ingress = together[0].links[1].node
+        flows[ingress].update(ingress_rules(fabric, together, groups[ingress], caps[ingress]))
     ports = _Ports(fabric)
     rules: dict[str, SwitchRules] = {}
     for name in routes.names:
         edge, inner = ports.edge_of(name, edge_ports or {}), ports.fabric[name]
         flows[name] |= planned[name].flows
         flows[name].update(guard_flows(edge, inner, ports.hosts[name]))
-        rules[name] = SwitchRules(frozenset(flows[name]), groups[name].groups(), frozenset(guard_meters(edge, inner)))
+        meters = frozenset[AnyMeter]((*guard_meters(edge, inner), *caps[name].meters()))
+        rules[name] = SwitchRules(frozenset(flows[name]), groups[name].groups(), meters)
     return Compiled(rules, labels)
 
 
@@ -110,7 +116,6 @@ def _add_path(
     planned: Mapping[str, PlannedTable],
     flows: Mapping[str, set[FlowRule]],
 ) -> None:
-    flows[path.links[1].node].add(ingress_rule(fabric, path))
     egress = path.links[-1]
     if len(path.links) == 2:
         return
@@ -145,7 +150,6 @@ class _Ports:
 def _refuse_clashes(fabric: Fabric, paths: Sequence[LabelledPath]) -> None:
     ways: dict[tuple[int, str], LinkId] = {}
     targets: dict[int, LabelledPath] = {}
-    pairs: set[tuple[str, str]] = set()
     for path in paths:
         check_path(fabric, path)
         other = targets.setdefault(path.label, path)
@@ -155,6 +159,11 @@ def _refuse_clashes(fabric: Fabric, paths: Sequence[LabelledPath]) -> None:
             raise InputError(
                 f"label {path.label} marks two ways: {other.source} → {other.target} and {path.source} → {path.target}"
             )
-        if (path.source, path.target) in pairs:
-            raise InputError(f"the pair {path.source} → {path.target} has two paths; a pair takes one")
-        pairs.add((path.source, path.target))
+
+
+def _by_pair(paths: Iterable[LabelledPath]) -> Iterable[list[LabelledPath]]:
+    """The paths of each pair."""
+    pairs: dict[tuple[str, str], list[LabelledPath]] = {}
+    for path in paths:
+        pairs.setdefault((path.source, path.target), []).append(path)
+    return pairs.values()

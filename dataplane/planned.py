@@ -17,7 +17,6 @@ from dataplane.rules import (
     Match,
     Output,
     PopLabel,
-    PushLabel,
     Role,
     SetLabel,
     Table,
@@ -32,7 +31,7 @@ _COMING_BACK, _PLANNED, _MISS = 150, 100, 0
 
 @dataclass(frozen=True, slots=True)
 class LabelledPath:
-    """One host pair's path and the label that marks its packets.
+    """A host pair's path, or one of those that it is split over, and the label that marks its packets.
 
     Attributes
     ----------
@@ -43,12 +42,21 @@ class LabelledPath:
     label : int
         MPLS label, 16 to 2^20 - 1. Paths to one host may share it, where each switch that they have in common sends it
         out by one link.
+    share : float
+        The part of the pair's traffic that takes this path, above 0; those of a pair's paths add up to 1.
+    flows : int
+        Flows of equal rate that the pair's traffic consists of.
+    rate_cap_bps : float or None
+        What the pair may send at most.
     """
 
     source: str
     target: str
     links: Path
     label: int
+    share: float = 1.0
+    flows: int = 1
+    rate_cap_bps: float | None = None
 
 
 def misses() -> Iterator[FlowRule]:
@@ -109,15 +117,6 @@ class PlannedTable:
         if len(hop.detour) > 1:
             leave = SetLabel(self._labels[Tunnel(hop.detour, ETH_TYPE_IPV4)])
         return (leave, out_of(way.port, in_port)), way.port
-
-
-def ingress_rule(fabric: Fabric, path: LabelledPath) -> FlowRule:
-    """The rule of a path's first switch that marks its packets, or sends them to a host at the same switch."""
-    source, target = fabric.node_by_id[path.source], fabric.node_by_id[path.target]
-    pair = Match(eth_type=ETH_TYPE_IPV4, ipv4_src=source.ip, ipv4_dst=target.ip)
-    if len(path.links) == 2:
-        return FlowRule(Table.CLASSIFY, _PLANNED, pair, (Output(path.links[1].port),), role=Role.CLASSIFY)
-    return FlowRule(Table.CLASSIFY, _PLANNED, pair, (PushLabel(path.label),), Table.TRANSIT, role=Role.CLASSIFY)
 
 
 @lru_cache(maxsize=65_536)
