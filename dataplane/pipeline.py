@@ -300,7 +300,13 @@ class SwitchPipeline:
 
     def lookup(self, table: Table, packet: Packet, in_port: int) -> FlowRule | None:
         """The rule of a table that a packet meets."""
-        headers = _headers(packet, in_port)
+        return self._meets(table, _headers(packet, in_port))
+
+    def lookup_label(self, label: int, in_port: int) -> FlowRule | None:
+        """The rule of the transit table that packets with a label meet, whatever is under it."""
+        return self._meets(Table.TRANSIT, (in_port, "", "", ETH_TYPE_MPLS, *_BELOW_LABEL, label, *_BELOW_LABEL))
+
+    def _meets(self, table: Table, headers: Headers) -> FlowRule | None:
         for shape in self.tables[table]:
             rule = shape.rules.get(shape.key(headers))
             if rule is not None:

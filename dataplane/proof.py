@@ -14,6 +14,7 @@ from dataplane.network import VerificationError
 from dataplane.reading import SwitchReading
 from dataplane.rules import ETH_TYPE_ARP, ETH_TYPE_IPV4, Table
 from dataplane.survival import LabelGuard, Outage
+from dataplane.trees import LabelTrees
 from dataplane.trial import Trial
 from dataplane.unlabelled import Unlabelled
 from dataplane.wiring import Attached, Cable, Wiring
@@ -74,9 +75,8 @@ class Proof:
         self._planned = planned
         self._pairs = pairs
         self._whole = self._trial(())
-        attached = {one.host.id for one in wiring.attached}
         for source, target in planned:
-            if source == target or not {source, target} <= attached or not self._whole.connects(source, target):
+            if source == target or not wiring.connects(source, target):
                 raise VerificationError(
                     f"the planned pair {source} → {target} is not two attached hosts with addresses"
                 )
@@ -131,8 +131,13 @@ class Proof:
     def _is_asked(self, pair: Pair) -> bool:
         return self._pairs is None or pair in self._pairs or pair in self._planned
 
-    def by_classes(self, space: AddressSpace, *, failures: bool) -> tuple[int, dict[Cable, int]]:
+    def by_classes(self, space: AddressSpace, trees: LabelTrees, *, failures: bool) -> tuple[int, dict[Cable, int]]:
         """As `one_by_one`, for all packets of a class at once, and no address left out.
+
+        Parameters
+        ----------
+        trees : LabelTrees
+            What earlier proofs found out of labels.
 
         Raises
         ------
@@ -141,7 +146,7 @@ class Proof:
         """
         default = Unlabelled(self._wiring, self._readings, space)
         guard = LabelGuard(default, self._readings)
-        labelled = Labelled(default, self._readings, guard)
+        labelled = Labelled(default, self._readings, guard, trees)
         senders = [self._sender(one, default, labelled) for one in self._wiring.attached]
         slow = [(sender, sender.doubtful) for sender in senders if sender.doubtful]
         for sender, atoms in slow:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from dataplane.addresses import AddressSpace, cuts
 from dataplane.fates import NOTHING, Fates, Unreadable
 from dataplane.matching import prefix_range
-from dataplane.pipeline import Packet, SwitchPipeline
+from dataplane.pipeline import SwitchPipeline
 from dataplane.rules import (
     ETH_TYPE_ARP,
     ETH_TYPE_IPV4,
@@ -182,11 +182,21 @@ class SwitchReading:
         """What is done with a label that comes in by a port, by the actions' number."""
         doing = self._switched.get((label, in_port))
         if doing is None and self._are_labels_readable:
-            rule = self.pipeline.lookup(Table.TRANSIT, Packet("", "", ETH_TYPE_IPV4, labels=(label,)), in_port)
+            rule = self.pipeline.lookup_label(label, in_port)
             if rule is not None and rule.goto is not None:
                 raise Unreadable(f"{self.pipeline.name} goes on to another table by {rule}")
             doing = self._switched[label, in_port] = NOTHING if rule is None else self.fates.number(rule.actions)
         return NOTHING if doing is None else doing
+
+    def labels_changed_since(self, before: SwitchReading) -> frozenset[int] | None:
+        """The labels with which the switch does otherwise than it did, or may; None: all."""
+        if self.fates is not before.fates:
+            return None
+        if self.pipeline.tables[Table.TRANSIT] is before.pipeline.tables[Table.TRANSIT]:
+            return frozenset()
+        changed = self.rules.flows ^ before.rules.flows
+        labels = {rule.match.mpls_label for rule in changed if rule.table is Table.TRANSIT}
+        return None if None in labels else frozenset(label for label in labels if label is not None)
 
     @cached_property
     def _guard(self) -> dict[int | None, list[FlowRule]]:

@@ -18,6 +18,7 @@ from dataplane.planned import LabelledPath
 from dataplane.proof import Pair, Proof
 from dataplane.reading import SwitchReading
 from dataplane.rules import RuleSet, SwitchRules
+from dataplane.trees import LabelTrees
 from dataplane.wiring import Wiring
 from solver.routing import Path
 from topologies.fabric import Fabric, LinkId
@@ -71,11 +72,15 @@ def verify(
 
 
 class Verifier:
-    """Checks rules, and remembers how it read them: what a switch keeps need not be read again."""
+    """Checks rules, and remembers how it read them.
+
+    What a switch keeps need not be read again, nor labels be followed for which it all stays.
+    """
 
     def __init__(self) -> None:
         self._readings: dict[str, SwitchReading] = {}
         self._space: AddressSpace | None = None
+        self._trees = LabelTrees()
 
     def verify(
         self,
@@ -122,7 +127,7 @@ class Verifier:
         wiring = Wiring(fabric)
         proof = Proof(fabric, wiring, self._readings, planned, pairs)
         try:
-            count, cut_off = proof.by_classes(self._address_space(fabric), failures=failures)
+            count, cut_off = proof.by_classes(self._address_space(fabric), self._trees, failures=failures)
         except Unreadable:
             count, cut_off = proof.one_by_one(failures=failures)
         return VerificationReport(

@@ -77,6 +77,24 @@ class Wiring:
         )
 
     @cached_property
+    def _switches_of(self) -> dict[str, tuple[int, int]]:
+        """Of each attached host: the number of the switch that it sends to, and of those that send to it, as bits."""
+        switches = {one.host.id: (one.switch, 0) for one in self.attached}
+        for switch, hosts in enumerate(self.host_at):
+            for host in hosts.values():
+                if host in switches:
+                    first, last = switches[host]
+                    switches[host] = (first, last | 1 << switch)
+        return switches
+
+    def connects(self, source: str, target: str) -> bool:
+        """Whether both are attached hosts, and there is a way from one to the other."""
+        switches = self._switches_of
+        if source not in switches or target not in switches:
+            return False
+        return bool(self.reached[switches[source][0]] & switches[target][1])
+
+    @cached_property
     def reached(self) -> list[int]:
         """For each switch those that it reaches, itself among them, as bits."""
         return self.reached_without(frozenset())
