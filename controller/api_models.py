@@ -15,6 +15,7 @@ from controller.service import (
     PlanStatus,
     Readiness,
     SwitchStatus,
+    shares,
 )
 from workloads.files import JobFile
 
@@ -141,6 +142,8 @@ class JobInfo(_Reply):
     message_bytes: int
     collective: str
     algorithm: str
+    flows_per_pair: int = 1
+    rate_cap_bps: float | None = None
     state: JobState
     reason: str
     """Why it failed, or what it waits for; empty where there is nothing to say."""
@@ -165,9 +168,11 @@ class PathInfo(_Reply):
     """Directed links from source to target, access links included."""
     rate_bps: float
     """0 for the direction of acknowledgements."""
+    share: float = 1.0
+    """Part of the pair's traffic that takes this path: below 1 where the pair is split over several."""
 
     @classmethod
-    def of(cls, path: PlannedPath) -> PathInfo:
+    def of(cls, path: PlannedPath, share: float) -> PathInfo:
         return cls(
             job=path.job,
             source=path.source,
@@ -175,6 +180,7 @@ class PathInfo(_Reply):
             label=path.label,
             links=tuple(map(str, path.links)),
             rate_bps=path.rate_bps,
+            share=share,
         )
 
 
@@ -209,7 +215,7 @@ class PlanInfo(_Reply):
             max_utilisation=plan.max_utilisation,
             engine=plan.engine,
             reason=plan.reason,
-            paths=tuple(map(PathInfo.of, plan.paths)),
+            paths=tuple(map(PathInfo.of, plan.paths, shares(plan.paths))),
         )
 
 

@@ -111,7 +111,10 @@ class LinkStatus:
 
 @dataclass(frozen=True, slots=True)
 class PlannedPath:
-    """One host pair's path, by label; ``rate_bps`` is 0 for the direction of acknowledgements."""
+    """One host pair's path, or one of those that it is split over, by label.
+
+    ``rate_bps`` is 0 for the direction of acknowledgements.
+    """
 
     job: str
     source: str
@@ -119,6 +122,15 @@ class PlannedPath:
     label: int
     links: Path
     rate_bps: float
+
+
+def shares(paths: Sequence[PlannedPath]) -> list[float]:
+    """For each path the part of its pair's traffic that takes it."""
+    rates_bps: dict[tuple[str, str], float] = {}
+    for path in paths:
+        pair = (path.source, path.target)
+        rates_bps[pair] = rates_bps.get(pair, 0.0) + path.rate_bps
+    return [path.rate_bps / (rates_bps[path.source, path.target] or 1.0) if path.rate_bps else 1.0 for path in paths]
 
 
 @dataclass(frozen=True, slots=True)

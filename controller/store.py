@@ -42,7 +42,9 @@ CREATE TABLE jobs (
     ranks TEXT NOT NULL,
     message_bytes INTEGER NOT NULL,
     collective TEXT NOT NULL,
-    algorithm TEXT NOT NULL
+    algorithm TEXT NOT NULL,
+    flows_per_pair INTEGER NOT NULL,
+    rate_cap_bps REAL
 ) STRICT;
 CREATE TABLE hosts (ip TEXT PRIMARY KEY, mac TEXT NOT NULL, dpid TEXT NOT NULL, port INTEGER NOT NULL) STRICT;
 CREATE TABLE plan (
@@ -135,21 +137,33 @@ class Store:
 
     def jobs(self) -> tuple[Job, ...]:
         """All jobs, in the order in which they were first saved."""
-        rows = self._query("SELECT name, ranks, message_bytes, collective, algorithm FROM jobs ORDER BY place")
+        rows = self._query(
+            "SELECT name, ranks, message_bytes, collective, algorithm, flows_per_pair, rate_cap_bps "
+            "FROM jobs ORDER BY place"
+        )
         with self._reading():
             return tuple(
-                Job(name, tuple(json.loads(ranks)), size, Collective(collective), Algorithm(algorithm))
-                for name, ranks, size, collective, algorithm in rows
+                Job(name, tuple(json.loads(ranks)), size, Collective(collective), Algorithm(algorithm), flows, cap_bps)
+                for name, ranks, size, collective, algorithm, flows, cap_bps in rows
             )
 
     def save_job(self, job: Job) -> None:
         """Add a job, or replace the one of its name."""
         with self._changing(durable=True) as database:
             database.execute(
-                "INSERT INTO jobs VALUES (?, (SELECT coalesce(max(place), 0) + 1 FROM jobs), ?, ?, ?, ?) "
+                "INSERT INTO jobs VALUES (?, (SELECT coalesce(max(place), 0) + 1 FROM jobs), ?, ?, ?, ?, ?, ?) "
                 "ON CONFLICT (name) DO UPDATE SET ranks = excluded.ranks, message_bytes = excluded.message_bytes, "
-                "collective = excluded.collective, algorithm = excluded.algorithm",
-                (job.name, json.dumps(job.ranks), job.message_bytes, job.collective, job.algorithm),
+                "collective = excluded.collective, algorithm = excluded.algorithm, "
+                "flows_per_pair = excluded.flows_per_pair, rate_cap_bps = excluded.rate_cap_bps",
+                (
+                    job.name,
+                    json.dumps(job.ranks),
+                    job.message_bytes,
+                    job.collective,
+                    job.algorithm,
+                    job.flows_per_pair,
+                    job.rate_cap_bps,
+                ),
             )
 
     def delete_job(self, name: str) -> None:

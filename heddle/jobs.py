@@ -51,12 +51,12 @@ def show_job(url: str | None, name: str, *, as_json: bool) -> None:
         return
     _print_jobs((job,))
     rows = [
-        (path.source, path.target, str(path.label), rate(path.rate_bps), " ".join(path.links))
+        (path.source, path.target, str(path.label), rate(path.rate_bps), percent(path.share), " ".join(path.links))
         for path in paths
         if path.rate_bps
     ]
     print()
-    print_table(("from", "to", "label>", "rate>", "links"), rows, "No path is planned for it.")
+    print_table(("from", "to", "label>", "rate>", "share>", "links"), rows, "No path is planned for it.")
 
 
 def _print_job(job: JobInfo, *, as_json: bool) -> None:

@@ -9,7 +9,16 @@ from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
 from topologies.errors import InputError
 from topologies.located import read_document, validate
-from workloads.job import MAX_MESSAGE_BYTES, MAX_RANKS, Algorithm, Collective, Job
+from workloads.job import (
+    MAX_FLOWS_PER_PAIR,
+    MAX_MESSAGE_BYTES,
+    MAX_RANKS,
+    MAX_RATE_CAP_BPS,
+    MIN_RATE_CAP_BPS,
+    Algorithm,
+    Collective,
+    Job,
+)
 
 
 class JobFile(BaseModel):
@@ -31,6 +40,14 @@ class JobFile(BaseModel):
     """The operation that the job repeats."""
     algorithm: Annotated[Algorithm, WithJsonSchema({"enum": list(Algorithm)})] = Algorithm.RING
     """How the operation moves its data."""
+    flows_per_pair: Annotated[
+        int, Field(strict=True, json_schema_extra={"minimum": 1, "maximum": MAX_FLOWS_PER_PAIR})
+    ] = 1  # fmt: skip
+    """Equal flows for each pair, from source ports that follow each other; with one, a pair takes one path."""
+    rate_cap_bps: Annotated[
+        float | None, Field(strict=True, json_schema_extra={"minimum": MIN_RATE_CAP_BPS, "maximum": MAX_RATE_CAP_BPS})
+    ] = None
+    """What each pair may send at most, bits per second; more is dropped where it enters the fabric."""
 
     def to_job(self) -> Job:
         """The job.
@@ -40,7 +57,15 @@ class JobFile(BaseModel):
         InputError
             The values do not make a job (see `Job`).
         """
-        return Job(self.name, self.ranks, self.message_bytes, self.collective, self.algorithm)
+        return Job(
+            self.name,
+            self.ranks,
+            self.message_bytes,
+            self.collective,
+            self.algorithm,
+            self.flows_per_pair,
+            self.rate_cap_bps,
+        )
 
     @classmethod
     def from_job(cls, job: Job) -> JobFile:
@@ -50,6 +75,8 @@ class JobFile(BaseModel):
             message_bytes=job.message_bytes,
             collective=job.collective,
             algorithm=job.algorithm,
+            flows_per_pair=job.flows_per_pair,
+            rate_cap_bps=job.rate_cap_bps,
         )
 
 

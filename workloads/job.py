@@ -10,6 +10,9 @@ from topologies.errors import InputError
 
 MAX_RANKS = 65_536
 MAX_MESSAGE_BYTES = 1 << 50
+MAX_FLOWS_PER_PAIR = 65_536
+MAX_RATE_CAP_BPS = 1e12
+MIN_RATE_CAP_BPS = 1e4
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 
 
@@ -37,11 +40,17 @@ class Job:
         Host of each rank, in ring order; no host twice.
     message_bytes : int
         Size of the vector that the collective reduces, greater than 0.
+    flows_per_pair : int
+        Connections, or UDP flows, over which a rank deals its data for each peer: equal ones, from source ports that
+        follow each other. With one, a pair takes one path; with more it may be split.
+    rate_cap_bps : float or None
+        What each pair may send at most; more is dropped where it enters the fabric.
 
     Raises
     ------
     InputError
-        A name that does not fit, fewer than two ranks, a host with two ranks, or no bytes.
+        A name that does not fit, fewer than two ranks, a host with two ranks, no bytes, no flows, or a cap that no
+        meter has.
     """
 
     name: str
@@ -49,6 +58,8 @@ class Job:
     message_bytes: int
     collective: Collective = Collective.ALL_REDUCE
     algorithm: Algorithm = Algorithm.RING
+    flows_per_pair: int = 1
+    rate_cap_bps: float | None = None
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
@@ -66,4 +77,13 @@ class Job:
         if not 0 < self.message_bytes <= MAX_MESSAGE_BYTES:
             raise InputError(
                 f"job {self.name!r} has message_bytes {self.message_bytes}; it must be 1 to {MAX_MESSAGE_BYTES}"
+            )
+        if not 1 <= self.flows_per_pair <= MAX_FLOWS_PER_PAIR:
+            raise InputError(
+                f"job {self.name!r} has flows_per_pair {self.flows_per_pair}; it must be 1 to {MAX_FLOWS_PER_PAIR}"
+            )
+        if self.rate_cap_bps is not None and not MIN_RATE_CAP_BPS <= self.rate_cap_bps <= MAX_RATE_CAP_BPS:
+            raise InputError(
+                f"job {self.name!r} has rate_cap_bps {self.rate_cap_bps:g}; "
+                f"it must be {MIN_RATE_CAP_BPS:g} to {MAX_RATE_CAP_BPS:g}"
             )

@@ -79,6 +79,16 @@ def test_a_host_comes_back_at_its_port(tmp_path_factory, dpid, port):
         assert store.hosts() == (("10.0.0.1", "02:00:00:00:00:01", PortId(dpid, port)),)
 
 
+def test_a_job_comes_back_with_its_flows_and_its_cap(directory):
+    jobs = (Job("a", ("h1", "h2"), 1, flows_per_pair=64, rate_cap_bps=2.5e6), Job("b", ("h1", "h2"), 1))
+    with Store(directory) as store:
+        for job in jobs:
+            store.save_job(job)
+
+    with Store(directory) as store:
+        assert store.jobs() == jobs
+
+
 def test_labels_that_a_plan_gave_up_rest_until_they_are_released(directory):
     with Store(directory) as store:
         store.save_plan(two_host_plan(), given_up=[Pushed(18, "e1"), Pushed(18, "e2"), Pushed(19, "e2")])
