@@ -204,6 +204,9 @@ class HeddleApp(framework.App):
         self._core.note(kind, message, peer)
 
     def _poll(self) -> None:
+        if not self._core.is_settled:
+            # Nobody looks at loads yet, and at a start there is enough to read.
+            return
         for connection in tuple(self._channel.switches.values()):
             framework.spawn(self._read_counters, connection)
 

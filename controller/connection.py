@@ -166,6 +166,7 @@ class Connection(framework.Datapath):
         self._up_by_s = now_s + limits.handshake_timeout_s
         self._liveness = Liveness(limits.echo_after_s, limits.silent_after_s, limits.max_echo_s, now_s)
         self._delivering = 0
+        self._queueing = False
         self._port_news: dict[int, tuple[Any, ...]] = {}
         self._ports_xid: int | None = None
         self.was_up = False
@@ -261,8 +262,9 @@ class Connection(framework.Datapath):
             if now_s >= self._up_by_s:
                 self.close(f"no handshake within {self._limits.handshake_timeout_s:g} s", "handshake-timeout")
             return
-        # While the application keeps this connection's task waiting, silence is our own doing.
-        self._liveness.excuse(max(stalled_s, now_s - self._liveness.heard_s) if self._delivering else stalled_s)
+        # While the application or the other connections keep this one's task waiting, silence is our own doing.
+        kept_waiting = self._delivering or self._queueing
+        self._liveness.excuse(max(stalled_s, now_s - self._liveness.heard_s) if kept_waiting else stalled_s)
         fault = self._liveness.fault(now_s)
         if fault is not None:
             self.close(fault, "silent")
@@ -425,7 +427,7 @@ class Connection(framework.Datapath):
         while self.is_active and (received := self.socket.recv(CHUNK_BYTES)):
             self._liveness.heard_s = framework.now_s()
             buffer += received
-            self._turn_began_s = self._turns.take(self._account)
+            self._take_turn()
             try:
                 start = 0
                 while self.is_active and len(buffer) - start >= HEADER_BYTES:
@@ -447,7 +449,12 @@ class Connection(framework.Datapath):
         """Let others work where this connection's turn is over; only where its bytes are read."""
         if framework.now_s() - self._turn_began_s >= TURN_S:
             self._turns.give(self._account, self._turn_began_s)
-            self._turn_began_s = self._turns.take(self._account)
+            self._take_turn()
+
+    def _take_turn(self) -> None:
+        self._queueing = True
+        self._turn_began_s = self._turns.take(self._account)
+        self._queueing = False
 
     def _received(self, header: Header, message: bytes, wanted: bool) -> None:
         if header.type == MessageType.PACKET_IN:

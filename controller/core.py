@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from controller.audit import Audit
@@ -23,7 +23,7 @@ from controller.eventlog import WRITE_S, EventLog
 from controller.foreign import ForeignFlows
 from controller.hostcheck import Place
 from controller.hostwatch import HostWatch
-from controller.measurement import LoadMeter, Reading
+from controller.measurement import LoadMeter, Rates, Reading
 from controller.overload import OverloadWatch
 from controller.pace import Pace
 from controller.plankeeper import Observed, PlanKeeper
@@ -90,7 +90,8 @@ class _Published:
 
     view: View
     switches: tuple[SwitchStatus, ...] = ()
-    links: tuple[LinkStatus, ...] = ()
+    rates_bps: Mapping[PortId, Rates] = field(default_factory=dict)
+    cordoned: frozenset[LinkId] = frozenset()
     hosts: tuple[HostStatus, ...] = ()
     jobs: tuple[JobStatus, ...] = ()
     plan: PlanStatus | None = None
@@ -457,7 +458,8 @@ class Core:
         self._out = replace(
             self._out,
             switches=switch_statuses(view.fabric, self._addresses, self._switches.keys(), self._installer.installed),
-            links=link_statuses(view, self._meter, self._cordons.links),
+            rates_bps=self._meter.rates_bps(),
+            cordoned=self._cordons.links,
             hosts=self._watch.statuses(self._name),
             jobs=self._jobs.statuses(),
             plan=plan if plan is not None and plan.paths else None,
@@ -489,6 +491,11 @@ class Core:
         edge_ports = {names[dpid]: ports for dpid, ports in self._discovery.edge_ports().items() if dpid in names}
         return Observed(self._cordons.usable(self._out.view.fabric), edge_ports, frozenset(names.values()))
 
+    @property
+    def is_settled(self) -> bool:
+        """Whether the fabric was known well enough since the start."""
+        return self._settled
+
     # ── what users ask, any thread ───────────────────────────────────────────────────────────────
 
     def readiness(self) -> Readiness:
@@ -501,7 +508,9 @@ class Core:
         return self._out.switches
 
     def links(self) -> tuple[LinkStatus, ...]:
-        return self._out.links
+        # Made when somebody asks: there are thousands, and they change with every reading of a counter.
+        out = self._out
+        return link_statuses(out.view, out.rates_bps, out.cordoned)
 
     def hosts(self) -> tuple[HostStatus, ...]:
         return self._out.hosts

@@ -27,6 +27,9 @@ PROBE_ROUNDS = MISSED_ROUNDS
 """Rounds without an answer after which a port counts as an edge, or a silent link as lost."""
 MAX_AGE_S = 1.0
 """A probe that took longer was held back or replayed."""
+ANSWER_S = 0.25
+"""A port that is declared to lead to a host is presumed to be an edge port once its first probe has stayed without an
+answer for so long; until its rounds are over, a probe of a switch takes that back."""
 SUSPECT_ROUNDS = 2
 """So many probes lost in both directions make a link suspect: its counters are read."""
 FOREIGN_QUIET_S = 3600.0
@@ -72,7 +75,8 @@ class Discovery:
         self._silence = SilenceWatch()
         self._echoes = Echoes(self._ports, self._switches, self._schedule, self._silence, name)
         self._name = name
-        self._cabling = Cabling(self._ports, self._switches, declared or {}, host_seen_s)
+        self._declared = declared or {}
+        self._cabling = Cabling(self._ports, self._switches, self._declared, host_seen_s)
         self._host_seen_s = host_seen_s
         # By dpid, so that nobody has to look at all ports: those with a cable, and those that are edges.
         self._linked: dict[int, set[int]] = {}
@@ -80,6 +84,8 @@ class Discovery:
         self._edges_out: dict[int, frozenset[int]] = {}
         # Ports that have missed enough for a conclusion.
         self._overdue: dict[PortId, None] = {}
+        # Ports declared to lead to hosts whose first probe is out, and until when it may come in elsewhere; in order.
+        self._answers_by_s: dict[PortId, float] = {}
         self.contested = self._cabling.contested
         self.lost: list[Cable] = []
 
@@ -130,6 +136,7 @@ class Discovery:
         self._ports[port] = self._switches[port.dpid].ports[port.port] = PortState(False)
         self._schedule.drop(port)
         self._overdue.pop(port, None)
+        self._answers_by_s.pop(port, None)
         self.contested.discard(port)
         return [Change(lost, "port-down", f"port {port} is down")]
 
@@ -187,6 +194,7 @@ class Discovery:
             state.listed = False
             self._trust(port, state)
             self._schedule.drop(port)
+            self._answers_by_s.pop(port, None)
 
     def ask_neighbours(self, dpid: int, returning: AbstractSet[int], now_s: float) -> None:
         """See whether a switch whose channel is lost lives: at these ports its rules return what neighbours send."""
@@ -206,12 +214,16 @@ class Discovery:
             del state.nonces[next(iter(state.nonces))]
         state.nonces[nonce] = now_s
         state.missed += 1
+        if self._leads_to_host(port) and state.role is PortRole.UNKNOWN and not state.miscabled:
+            self._answers_by_s.setdefault(port, now_s + ANSWER_S)
         if echo := self._echoes.is_asked(port):
             self._echoes.sent(port, now_s)
         elif state.peer is not None:
             self._silence.probed(state.peer, now_s)
             self._doubt(port, state, state.peer, now_s)
-        if state.missed > PROBE_ROUNDS and (state.peer is not None or state.role is PortRole.UNKNOWN):
+        if state.missed > PROBE_ROUNDS and (
+            state.peer is not None or state.role is PortRole.UNKNOWN or state.presumed
+        ):  # fmt: skip
             self._overdue[port] = None
         frame = write_probe(Probe(port.dpid, port.port, nonce, int(now_s * 1e9)), self._secret)
         return echo_frame(frame) if echo else frame
@@ -246,7 +258,7 @@ class Discovery:
         refusal = self._cabling.refusal(sender, at, now_s)
         if refusal is not None:
             # Its nonce stays good: the probe that this one is a copy of may be on its way to where it belongs.
-            return [refusal]
+            return [refusal, *self._doubt_declared(sender, at)]
         changes = []
         # Both, so no short cut.
         if self._forget_cable(sender, but=(sender, at)) | self._forget_cable(at, but=(sender, at)):
@@ -261,6 +273,25 @@ class Discovery:
             self._schedule.put(end, Pace.FABRIC, now_s)
         self._confirm(sender, sending, probe.nonce)
         changes.append(Change(False, "link-seen", f"port {sender} leads to {at}"))
+        return changes
+
+    def _leads_to_host(self, port: PortId) -> bool:
+        return port in self._declared and self._declared[port] is None
+
+    def _doubt_declared(self, sender: PortId, at: PortId) -> list[Change]:
+        """Probes of a switch speak against ports that are presumed to lead to hosts: they are unknown, and told."""
+        changes = []
+        for port, other in ((sender, at), (at, sender)):
+            state = self._ports[port]
+            if not self._leads_to_host(port) or not (state.presumed or state.role is PortRole.UNKNOWN):
+                continue
+            self._answers_by_s.pop(port, None)
+            self._overdue.pop(port, None)
+            if not state.miscabled:
+                message = f"port {port} is declared to lead to a host, and hears port {other} or is heard there"
+                changes.append(Change(state.presumed, "miscabled", message, port))
+            state.missed, state.miscabled, state.presumed = 0, True, False
+            self._set_role(port, state, PortRole.UNKNOWN)
         return changes
 
     def _speaks(self, port: PortId) -> bool:
@@ -324,16 +355,21 @@ class Discovery:
     def tick(self, now_s: float) -> list[Change]:
         """Draw the conclusions that only time allows: edge ports and silent links."""
         changes = []
+        while self._answers_by_s and now_s >= next(iter(self._answers_by_s.values())):
+            port = next(iter(self._answers_by_s))
+            del self._answers_by_s[port]
+            self._ports[port].presumed = True
+            changes.append(self._is_edge(port, self._ports[port], now_s))
         for port in tuple(self._overdue):
             state = self._ports[port]
             if port not in self._overdue:
                 continue
-            if state.role is PortRole.UNKNOWN and state.peer is None:
-                self._set_role(port, state, PortRole.EDGE)
-                state.edge_since_s = now_s
+            if state.presumed or (state.role is PortRole.UNKNOWN and state.peer is None):
+                if not state.presumed:
+                    changes.append(self._is_edge(port, state, now_s))
+                state.presumed = state.miscabled = False
                 self._schedule.set_pace(port, Pace.EDGE)
                 del self._overdue[port]
-                changes.append(Change(False, "port-edge", f"port {port} is an edge port"))
             elif state.peer is not None and self._is_silent(port, state):
                 peer = state.peer
                 self._forget_cable(port)
@@ -344,6 +380,11 @@ class Discovery:
         if (news := self._schedule.news(now_s)) is not None:
             changes.append(Change(False, "probing", news))
         return changes
+
+    def _is_edge(self, port: PortId, state: PortState, now_s: float) -> Change:
+        self._set_role(port, state, PortRole.EDGE)
+        state.edge_since_s = now_s
+        return Change(False, "port-edge", f"port {port} is an edge port")
 
     # ── cables ───────────────────────────────────────────────────────────────────────────────────
 

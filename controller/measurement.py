@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from controller.discovery import PortId
 
@@ -16,12 +18,19 @@ class Reading:
     tx_bytes: int
 
 
+class Rates(NamedTuple):
+    """What came in at a port and went out of it, bits per second."""
+
+    received_bps: float
+    sent_bps: float
+
+
 class LoadMeter:
     """The last two readings of each port, and the rates between them."""
 
     def __init__(self) -> None:
         self._last: dict[PortId, Reading] = {}
-        self._rates_bps: dict[PortId, tuple[float, float]] = {}
+        self._rates_bps: dict[PortId, Rates] = {}
 
     def read(self, port: PortId, reading: Reading) -> None:
         """Take a reading; one that runs backwards (a restarted switch) starts anew."""
@@ -33,7 +42,7 @@ class LoadMeter:
             self._rates_bps.pop(port, None)
             return
         seconds = reading.at_s - last.at_s
-        self._rates_bps[port] = (
+        self._rates_bps[port] = Rates(
             (reading.rx_bytes - last.rx_bytes) * 8 / seconds,
             (reading.tx_bytes - last.tx_bytes) * 8 / seconds,
         )
@@ -43,12 +52,11 @@ class LoadMeter:
         self._last.pop(port, None)
         self._rates_bps.pop(port, None)
 
-    def received_bps(self, port: PortId) -> float | None:
-        """Rate that came in at a port, bit/s; None before two readings."""
-        rates = self._rates_bps.get(port)
-        return rates[0] if rates is not None else None
+    def rates_bps(self) -> Mapping[PortId, Rates]:
+        """Rates at the ports that were read twice, as they are now."""
+        return dict(self._rates_bps)
 
     def sent_bps(self, port: PortId) -> float | None:
         """Rate that went out of a port, bit/s; None before two readings."""
         rates = self._rates_bps.get(port)
-        return rates[1] if rates is not None else None
+        return rates.sent_bps if rates is not None else None

@@ -58,6 +58,10 @@ class PortState:
         Probes sent since one last arrived.
     former : PortId or None
         The other end of a cable that fell silent while both ports kept link: it may come back.
+    presumed : bool
+        It counts as an edge port since it is declared to lead to a host, and has not been silent for long.
+    miscabled : bool
+        It is declared to lead to a host, but probes of a switch come in, or its own come in at one.
     """
 
     up: bool
@@ -70,6 +74,8 @@ class PortState:
     heard_from: PortId | None = None
     missed: int = 0
     former: PortId | None = None
+    presumed: bool = False
+    miscabled: bool = False
     foreign_said_s: float | None = None
 
 

@@ -9,7 +9,7 @@ a silent link is noticed at the latest.
 from __future__ import annotations
 
 import heapq
-from collections import Counter
+from collections import Counter, deque
 from enum import StrEnum
 
 from controller.ports import PortId
@@ -25,6 +25,10 @@ that has lost probes in both directions."""
 _FABRIC_SHARE = 0.9
 """What edge ports leave of the budget."""
 _BURST = BUDGET_PER_S / 10
+_FIRST_A_TICK = 300
+_FIRST_BURST, _FIRST_PER_S = 8192.0, BUDGET_PER_S / 10
+"""The first probe of a port goes out ahead of all others and beside the budget, so that a fabric is known sooner: up to
+so many, since ports may come and go for ever."""
 _LATE_S = 0.1
 """A probe later than two ticks starts a rhythm of its own, so that ports that came at once do not stay together."""
 _SUSPECTED_AFTER, _LOST_AFTER = 2, 4
@@ -50,7 +54,8 @@ class ProbeSchedule:
         self._ports: Counter[Pace] = Counter()
         # Entries whose time is no longer the port's are skipped.
         self._heap: list[tuple[float, PortId]] = []
-        self._tokens = _BURST
+        self._first: deque[tuple[float, PortId]] = deque()
+        self._tokens, self._first_tokens = _BURST, _FIRST_BURST
         self._taken_s: float | None = None
         self._told = self.probing()
         self._differs_since_s: float | None = None
@@ -59,8 +64,10 @@ class ProbeSchedule:
         """Probe a port at a pace from now on; a new one at once, another one an interval from now at the latest."""
         new = port not in self._pace
         self._count(port, pace)
-        due_s = now_s if new else now_s + self._interval_s(pace)
-        if new or due_s < self._due_s[port]:
+        if new:
+            self._due_s[port] = now_s
+            self._first.append((now_s, port))
+        elif (due_s := now_s + self._interval_s(pace)) < self._due_s[port]:
             self._due_s[port] = due_s
             heapq.heappush(self._heap, (due_s, port))
             self._compact()
@@ -80,9 +87,14 @@ class ProbeSchedule:
     def take(self, now_s: float) -> list[PortId]:
         """Ports to probe now, as many as the budget allows; each is due again an interval later."""
         if self._taken_s is not None:
-            self._tokens = min(_BURST, self._tokens + (now_s - self._taken_s) * BUDGET_PER_S)
+            passed_s = now_s - self._taken_s
+            self._tokens = min(_BURST, self._tokens + passed_s * BUDGET_PER_S)
+            self._first_tokens = min(_FIRST_BURST, self._first_tokens + passed_s * _FIRST_PER_S)
         self._taken_s = now_s
-        taken = []
+        taken = self._take_first(now_s)
+        if len(taken) > _BURST:
+            # That is work enough for one tick; the first ports are soon all probed.
+            return taken
         while self._heap and self._heap[0][0] <= now_s:
             due_s, port = self._heap[0]
             if self._due_s.get(port) != due_s:
@@ -95,6 +107,22 @@ class ProbeSchedule:
             next_s = due_s + interval_s if now_s - due_s <= _LATE_S else now_s + interval_s
             self._due_s[port] = next_s
             heapq.heapreplace(self._heap, (next_s, port))
+            taken.append(port)
+        return taken
+
+    def _take_first(self, now_s: float) -> list[PortId]:
+        """Ports that were never probed, as many as may be; those that may not yet wait like others."""
+        taken: list[PortId] = []
+        while self._first and len(taken) < _FIRST_A_TICK:
+            due_s, port = self._first.popleft()
+            if self._due_s.get(port) != due_s:
+                continue
+            if self._first_tokens < 1:
+                heapq.heappush(self._heap, (due_s, port))
+                continue
+            self._first_tokens -= 1
+            self._due_s[port] = now_s + self._interval_s(self._pace[port])
+            heapq.heappush(self._heap, (self._due_s[port], port))
             taken.append(port)
         return taken
 

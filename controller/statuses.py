@@ -7,7 +7,7 @@ from collections.abc import Set as AbstractSet
 
 from controller.discovery import PortId
 from controller.hosts import Host
-from controller.measurement import LoadMeter
+from controller.measurement import Rates
 from controller.service import HostStatus, LinkStatus, SwitchStatus
 from controller.view import View
 from dataplane.rules import SwitchRules
@@ -27,7 +27,9 @@ def switch_statuses(
     return tuple(statuses)
 
 
-def link_statuses(view: View, meter: LoadMeter, cordoned: AbstractSet[LinkId] = frozenset()) -> tuple[LinkStatus, ...]:
+def link_statuses(
+    view: View, rates_bps: Mapping[PortId, Rates], cordoned: AbstractSet[LinkId] = frozenset()
+) -> tuple[LinkStatus, ...]:
     """Every directed link of the view, and those that carry nothing as they keep failing, with their loads."""
     dpids = {node.id: node.dpid for node in view.fabric.switches}
     used = len(view.fabric.links)
@@ -38,7 +40,7 @@ def link_statuses(view: View, meter: LoadMeter, cordoned: AbstractSet[LinkId] = 
             link.capacity_bps,
             link.id in view.assumed,
             link.delay_s,
-            _load(link, dpids, meter),
+            _load(link, dpids, rates_bps),
             number >= used or link.id in view.needed,
             link.id in cordoned,
         )
@@ -46,12 +48,14 @@ def link_statuses(view: View, meter: LoadMeter, cordoned: AbstractSet[LinkId] = 
     )
 
 
-def _load(link: Link, dpids: Mapping[str, int | None], meter: LoadMeter) -> float | None:
-    source, target = dpids.get(link.source), dpids.get(link.target)
-    if source is not None:
-        return meter.sent_bps(PortId(source, link.source_port))
+def _load(link: Link, dpids: Mapping[str, int | None], rates_bps: Mapping[PortId, Rates]) -> float | None:
+    if (source := dpids.get(link.source)) is not None:
+        rates = rates_bps.get(PortId(source, link.source_port))
+        return rates.sent_bps if rates is not None else None
     # A host has no counters here; its switch port received what it sent.
-    return meter.received_bps(PortId(target, link.target_port)) if target is not None else None
+    target = dpids.get(link.target)
+    rates = rates_bps.get(PortId(target, link.target_port)) if target is not None else None
+    return rates.received_bps if rates is not None else None
 
 
 def host_statuses(hosts: Iterable[Host], name: Callable[[int], str]) -> tuple[HostStatus, ...]:

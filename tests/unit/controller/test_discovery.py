@@ -340,6 +340,56 @@ def test_a_port_declared_to_lead_to_a_host_is_never_a_link() -> None:
         assert all(said in message for said in (str(A1), str(B1), "fabric file"))
 
 
+def test_a_port_declared_to_lead_to_a_host_is_an_edge_port_before_others_are() -> None:
+    wires = Wires(declared={A1: None})
+    wires.up(A1, A2)
+    wires.run(0.4)
+    assert wires.discovery.edge_ports() == {1: frozenset({1})}
+    wires.run(2.0)
+    assert wires.kinds.count("port-edge") == 2
+
+
+@pytest.mark.parametrize("late_s", [0.0, 0.6])
+def test_a_port_declared_to_lead_to_a_host_that_leads_to_a_switch_is_told_and_no_edge_port(late_s: float) -> None:
+    wires = Wires(CABLE, declared={A1: None})
+    wires.up(A1)
+    wires.run(late_s)
+    assert wires.discovery.role(A1) is (PortRole.EDGE if late_s else PortRole.UNKNOWN)
+    wires.up(B1)
+    wires.run(0.4)
+    assert wires.discovery.role(A1) is PortRole.UNKNOWN
+    wires.run(10.0)
+    assert wires.discovery.role(A1) is PortRole.UNKNOWN
+    [told] = [change for change in wires.changes if change.kind == "miscabled"]
+    assert str(A1) in told.message
+    assert str(B1) in told.message
+    assert told.urgent is bool(late_s)
+    # Once nothing speaks against it for as long as any port is waited for, it is what it was declared to be.
+    wires.to.clear()
+    wires.run(3.0)
+    assert wires.discovery.role(A1) is PortRole.EDGE
+
+
+def test_hosts_that_pass_probes_on_do_not_undo_ports_that_have_led_to_hosts_for_long() -> None:
+    wires = Wires(declared={A1: None, B1: None})
+    wires.up(A1, B1)
+    wires.run(5.0)
+    assert relay(wires, 5.0) == {"port-conflict"}
+    assert {wires.discovery.role(port) for port in (A1, B1)} == {PortRole.EDGE}
+
+
+def test_nothing_is_presumed_of_a_port_whose_switch_could_not_hear_the_answer() -> None:
+    wires = Wires(declared={A1: None})
+    wires.up(A1)
+    wires.run(0.1)
+    wires.discovery.switch_gone(A1.dpid)
+    wires.run(3.0)
+    assert wires.discovery.role(A1) is PortRole.UNKNOWN
+    wires.up(A1)
+    wires.run(0.8)
+    assert wires.discovery.role(A1) is PortRole.EDGE
+
+
 def test_a_declared_cable_is_a_link_whatever_was_at_its_ports() -> None:
     wires = Wires(CABLE, declared={A1: B1, B1: A1})
     wires.lost = {A1, B1}
