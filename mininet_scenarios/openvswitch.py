@@ -86,6 +86,20 @@ class OpenVSwitch:
             self.configure(_bridge_commands(bridges, self))
             self._open_send_socket(bridges)
 
+    def add_bridges(self, bridges: Sequence[Bridge]) -> None:
+        """Make bridges later than the others, or again; their ports must exist in the namespace."""
+        with raised_buffers():
+            self.configure(_bridge_commands(bridges, self))
+
+    def delete_bridge(self, name: str) -> None:
+        """Delete a bridge, as if the switch had died: the interfaces on its ports stay up."""
+        self.configure([("del-br", name)])
+
+    def cut_channel(self, bridge: str, *, cut: bool) -> None:
+        """Have a bridge look for its controller where none is, or where it is again; its rules stay."""
+        socket = f"{self.controller_socket(bridge)}{'.cut' if cut else ''}"
+        self.configure([("set", "Controller", bridge, f'target="unix:{socket}"')])
+
     def configure(self, commands: Iterable[Sequence[str]]) -> str:
         """Run ``ovs-vsctl`` commands, all in one call: each call reads the whole database anew."""
         arguments = [word for command in commands for word in ("--", *command)]

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
@@ -20,6 +21,7 @@ from topologies.errors import HeddleError
 
 RATE_PER_S = 1000.0
 _PATIENCE_S = 30.0
+_WARM_S, _AFTER_S = 1.0, 0.5
 _LINE = np.dtype([("number", "<u8"), ("sent_ns", "<u8"), ("came_ns", "<u8")])
 _names = iter(range(1 << 30))
 
@@ -217,6 +219,15 @@ class Udp:
         data = self._maps[side]
         (count,) = in_host.COUNT.unpack_from(data, 0)
         return np.frombuffer(data, _LINE, count, in_host.COUNT.size)
+
+
+@contextmanager
+def both_ways(cluster: Cluster, pair: tuple[str, str]) -> Iterator[tuple[Udp, Udp]]:
+    """Packets from each of a pair to the other."""
+    with Udp(cluster, *pair) as forth, Udp(cluster, *pair[::-1]) as back:
+        time.sleep(_WARM_S)
+        yield forth, back
+        time.sleep(_AFTER_S)
 
 
 class Tcp:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.attacks.stage import seconds_until, wait_until
+from benchmarks.dataplane import bare_group
 from controller.api_models import EventInfo, PathInfo
 from controller.client import Client, JobState
 from mininet_scenarios.cluster import Cluster
@@ -131,10 +132,20 @@ class Stage:
 
 
 @contextmanager
-def stage(framework: str, *, jobs: bool = True, default: str = "ecmp") -> Iterator[Stage]:
-    """Build the fabric and its daemon, both gone at the end; hosts know their neighbours, and jobs are active."""
+def stage(framework: str, *, jobs: bool = True, default: str = "ecmp", control: bool = False) -> Iterator[Stage]:
+    """Build the fabric and its daemon, both gone at the end; hosts know their neighbours, and jobs are active.
+
+    Parameters
+    ----------
+    control : bool
+        Whether `bare_group` runs beside it.
+    """
     fabric, openflow = fat_tree(4, capacity_bps=CAPACITY_BPS, delay_s=1e-5), free_address()
-    with Cluster(fabric, openflow) as cluster, tempfile.TemporaryDirectory() as directory:
+    built = bare_group.beside(fabric) if control else fabric
+    with Cluster(built, openflow) as cluster, tempfile.TemporaryDirectory() as directory:
+        if control:
+            # Before there is a daemon that they could connect to.
+            bare_group.leave_alone(cluster)
         environment = cluster.run.environment | {"HEDDLE_FRAMEWORK": framework}
         with Daemon(Path(directory), fabric, openflow, default=default, environment=environment) as daemon:
             daemon.wait_ready()
