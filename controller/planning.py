@@ -18,8 +18,9 @@ from controller.keeping import (
     without_switches,
 )
 from controller.mending import certificate_of, fitting_rates, mended_paths
-from controller.service import PlannedPath, PlanStatus
+from controller.service import PlannedPath, PlanStatus, shares
 from controller.shifting import capacities, moves
+from controller.splitting import caps_of, flows_of, ways_of
 from dataplane.compiler import DefaultRouting, LabelledPath, compile_tables
 from dataplane.detours import Tunnel
 from dataplane.flips import FlipOrder, order_flips
@@ -141,7 +142,7 @@ def make_plan(request: PlanRequest, session: Session | None = None, verifier: Ve
         except InputError as error:
             failures[job.name] = str(error)
     plan, solved_on = _plan(request, pairs_of, failures, session)
-    paths = [LabelledPath(path.source, path.target, path.links, path.label) for path in plan.paths] if plan else []
+    paths = _labelled(plan, [job for job in request.jobs if job.name in pairs_of])
     compiled = compile_tables(
         request.fabric,
         default=request.default,
@@ -158,6 +159,18 @@ def make_plan(request: PlanRequest, session: Session | None = None, verifier: Ve
     return PlanAnswer(compiled.rules, plan, failures, solved_on, compiled.detours, flips, betterable)
 
 
+def _labelled(plan: PlanStatus | None, jobs: Sequence[Job]) -> list[LabelledPath]:
+    """The paths of a plan, with their shares, flows and caps."""
+    if plan is None:
+        return []
+    flows, caps_bps = flows_of(jobs), caps_of(jobs)
+    return [
+        LabelledPath(*pair, path.links, path.label, share, flows.get(pair, 1), caps_bps.get(pair))
+        for path, share in zip(plan.paths, shares(plan.paths), strict=True)
+        for pair in [(path.source, path.target)]
+    ]
+
+
 def _plan(
     request: PlanRequest, pairs_of: PairsOf, failures: dict[str, str], session: Session | None
 ) -> tuple[PlanStatus | None, Fabric | None]:
@@ -166,6 +179,8 @@ def _plan(
     gained = has_gained(fabric, solved_on)
     if plan is not None and (request.hurried or not gained):
         return plan, solved_on
+    if plan is None and request.hurried and (mended := _mend(request, pairs_of)) is not None:
+        return mended, None
     cut_off = _cut_off(fabric, pairs_of)
     served = {job: pairs for job, pairs in pairs_of.items() if job not in cut_off}
     if plan is None:
@@ -174,7 +189,7 @@ def _plan(
     elif cut_off:
         # The plan goes on across switches that take no new rules; a new one could not.
         served = {}
-    if plan is None and request.hurried and served and (mended := _mend(request, served)) is not None:
+    if plan is None and request.hurried and cut_off and served and (mended := _mend(request, served)) is not None:
         return mended, None
     if served and (plan is None or (gained and not request.hurried)):
         try:
@@ -206,6 +221,9 @@ def _mend(request: PlanRequest, pairs_of: PairsOf) -> PlanStatus | None:
         return None
     stuck = request.unreachable & request.lacking
     data = [path for path in active.paths if path.rate_bps > 0]
+    if len({(path.source, path.target) for path in data}) < len(data):
+        # Paths of a split pair do not stand in for each other in their shares.
+        return None
     former = [path.links if lives(request.fabric, path, stuck) else () for path in data]
     ends = [(path.source, path.target) for path in data]
     fabric, remark = with_delays(_reachable(request))
@@ -245,7 +263,8 @@ def _known_labels(request: PlanRequest) -> frozenset[int]:
 
 def _cut_off(fabric: Fabric, pairs_of: Mapping[str, Sequence[tuple[str, str]]]) -> dict[str, str]:
     """Jobs with a pair that no path connects, and the reason."""
-    towards = {target: distances(fabric, target) for pairs in pairs_of.values() for _, target in pairs}
+    targets = dict.fromkeys(target for pairs in pairs_of.values() for _, target in pairs)
+    towards = {target: distances(fabric, target) for target in targets}
     return {
         job: f"no path that takes new rules leads from {source} to {target}"
         for job, pairs in pairs_of.items()
@@ -259,16 +278,22 @@ def _solve(
 ) -> PlanStatus:
     owner = {pair: job for job, pairs in owned(pairs_of).items() for pair in pairs}
     fabric, remark = with_delays(_reachable(request))
+    flows = flows_of(job for job in request.jobs if job.name in pairs_of)
     solution = plan_pairs(
-        fabric, tuple(owner), max_utilisation=request.max_utilisation, objective=request.objective, session=session
+        fabric,
+        tuple(owner),
+        max_utilisation=request.max_utilisation,
+        objective=request.objective,
+        session=session,
+        with_fractions=any(flows[pair] > 1 for pair in owner),
     )
-    rates_bps, worst = fitting_rates(fabric, solution.paths, solution.rates_bps, request.max_utilisation)
-    wanted = [
-        (owner[pair], *pair, path, rate_bps)
-        for pair, path, rate_bps in zip(owner, solution.paths, rates_bps, strict=True)
-    ]
+    ways = ways_of(fabric, solution, flows, request.max_utilisation)
+    wanted = [(owner[pair], *pair, path, rate_bps) for pair, path, rate_bps in ways.paths]
+    rates_bps = dict.fromkeys(owner, 0.0)
+    for pair, _, rate_bps in ways.paths:
+        rates_bps[pair] += rate_bps
     lines = (line_rate_bps(fabric, *pair) for pair in owner)
-    share = min(rate_bps / line_bps for rate_bps, line_bps in zip(rates_bps, lines, strict=True))
+    share = min(rate_bps / line_bps for rate_bps, line_bps in zip(rates_bps.values(), lines, strict=True))
     return PlanStatus(
         epoch=request.active.epoch + 1 if request.active is not None else 1,
         fabric_version=request.fabric.version,
@@ -278,9 +303,9 @@ def _solve(
         bound=solution.certificate.bound,
         gap=solution.certificate.gap,
         max_utilisation=request.max_utilisation,
-        worst_link_utilisation=worst,
+        worst_link_utilisation=ways.worst_utilisation,
         engine=solution.engine,
-        reason=solution.reason + remark,
+        reason=solution.reason + ways.remark + remark,
         paths=_with_ways_back(request, wanted),
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from dataplane.planned import LabelledPath
 from dataplane.rules import (
@@ -26,6 +26,7 @@ from dataplane.rules import (
 )
 from dataplane.splits import FIRST_BIT, SplitRefused, deal_buckets, deal_ports
 from dataplane.spread import GroupTable, named
+from solver.routing import Path
 from topologies.errors import InputError
 from topologies.fabric import Fabric, Node
 
@@ -86,7 +87,7 @@ def ingress_rules(
         return
     _check_split(paths)
     # What is neither TCP nor UDP, and fragments, have no ports: they take the widest path.
-    paths = sorted(paths, key=lambda path: (-path.share, path.links))
+    paths = sorted(paths, key=lambda path: _place(path.links, path.share))
     yield _rule(ends, paths[0], meter_id)
     shares = tuple(path.share for path in paths)
     try:
@@ -98,6 +99,15 @@ def ingress_rules(
         yield _by_hash(ends, paths, buckets, groups, meter_id)
     else:
         yield from _by_ports(ends, paths, IP_PROTO_TCP, meter_id)
+
+
+def widest_first(parts: Iterable[tuple[Path, float]]) -> list[tuple[Path, float]]:
+    """Paths with their shares, in the order in which ports are dealt to them."""
+    return sorted(parts, key=lambda part: _place(*part))
+
+
+def _place(links: Path, share: float) -> tuple[float, Path]:
+    return (-round(share, 9), links)
 
 
 def _by_ports(

@@ -22,6 +22,8 @@ TOLERANCE = 0.05
 """What a path's part may differ from its share, relative to the share."""
 
 _MOST_BITS = 10
+_DIGITS = 9
+"""Of a share; what is behind them is arithmetic's."""
 _CONFIDENCE = 2.576
 """Standard deviations within which 99 % of all draws are."""
 
@@ -91,6 +93,7 @@ def deal_ports(shares: Shares, flows: int, first_bit: int = 0) -> Deal:
     SplitRefused
         These flows come to other shares.
     """
+    shares = tuple(round(share, _DIGITS) for share in shares)
     bits, worst, closest = _fewest_bits(shares, flows)
     if worst > TOLERANCE:
         raise SplitRefused(shares, closest, flows)

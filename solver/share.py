@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,11 +12,12 @@ from solver.choice import Engine, EngineSpec
 from solver.coloured import Coloured, coloured
 from solver.demand import Demand
 from solver.question import Question, ask
-from solver.routing import Certificate, Objective, Path, Routing
+from solver.routing import Certificate, Objective, Path, PathFlow, Routing
 from solver.single import MANY, choose_paths, rerouted
 from solver.single_path import Choice, integral_bound
 from solver.solution import Solution
 from solver.solve import Session, proof_of
+from solver.splits import split_flows
 from solver.watch import Watch
 from topologies.access import line_rate_bps
 from topologies.errors import InputError
@@ -50,6 +51,8 @@ class PairPlan:
         fractions would have avoided.
     utilisation_bound : float
         What no choice of single paths can go below, as far as it is proven.
+    fractions : tuple of tuple of PathFlow
+        For each pair the paths and rates of the fractional routing, the widest first; empty where not asked for.
     engine, reason : str
         What computed it, and how far it got.
     seconds : float
@@ -67,6 +70,7 @@ class PairPlan:
     engine: str
     reason: str
     seconds: float
+    fractions: tuple[tuple[PathFlow, ...], ...] = ()
 
 
 def plan_pairs(
@@ -79,6 +83,7 @@ def plan_pairs(
     time_limit_s: float | None = None,
     seed: int = 0,
     session: Session | None = None,
+    with_fractions: bool = False,
 ) -> PairPlan:
     """Plan host pairs that want all that their links give.
 
@@ -104,6 +109,8 @@ def plan_pairs(
         Of the search for single paths.
     session : Session or None
         To start from what it remembers; it goes on with this fabric.
+    with_fractions : bool
+        Whether the paths of the fractional routing are wanted, too.
 
     Raises
     ------
@@ -155,7 +162,12 @@ def plan_pairs(
             seed=seed, watch=Watch(),
         )  # fmt: skip
 
-    choice, least = _single_paths(number(asked), number(wanted), routing, max_utilisation * share / largest)
+    question = number(asked)
+    choice, least = _single_paths(question, number(wanted), routing, max_utilisation * share / largest)
+    fractions: list[tuple[PathFlow, ...]] = []
+    if with_fractions:
+        for flows in split_flows(question.instance, routing.flow_bps, routing.carried_bps):
+            fractions.append(tuple(PathFlow(_named(fabric, links), rate_bps) for links, rate_bps in flows))
     gap = 1 - least / choice.worst
     if gap <= 1e-6:
         verdict = "the worst link is as good as it can be"
@@ -167,7 +179,7 @@ def plan_pairs(
         tuple((source, target) for source, target in pairs),
         share,
         tuple(rates.tolist()),
-        tuple(tuple(fabric.links[link].id for link in path) for path in choice.paths),
+        tuple(_named(fabric, path) for path in choice.paths),
         proof,
         proof_of(widest),
         choice.worst,
@@ -176,7 +188,12 @@ def plan_pairs(
         f"{100 * share:.4g} % of line rate for each pair{'' if share >= 1 else ' at least'}: {widest.reason}; "
         f"single paths: {verdict}",
         time.perf_counter() - begun,
+        tuple(fractions),
     )
+
+
+def _named(fabric: Fabric, links: Iterable[int]) -> Path:
+    return tuple(fabric.links[link].id for link in links)
 
 
 def _fair(session: Session, wanted: Sequence[Demand], max_utilisation: float, engine: str, seed: int) -> Routing:
