@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from benchmarks.dataplane.cases import Case, Setting, exactly, told
 from benchmarks.dataplane.probes import Tcp, Udp
@@ -52,10 +52,7 @@ def move_both(made: Stage) -> tuple[bool, bool]:
         Whether each pair is on other links now, and off the cordoned ones.
     """
     before = [made.hops(*pair) for pair in PAIRS]
-    # The link up to the core: the pods have four ways between them.
-    wanted = [hops[1] for hops in before]
-    former = {link for link in made.client.change_cordons() if LinkId.parse(link) not in wanted}
-    made.client.change_cordons([str(link) for link in wanted], former)
+    wanted = ask_to_move(made)
 
     def is_moved() -> bool:
         hops = [made.hops(*pair) for pair in PAIRS]
@@ -68,7 +65,16 @@ def move_both(made: Stage) -> tuple[bool, bool]:
     return first, second
 
 
-def _traffic(made: Stage, case: str, meanwhile) -> Iterator[Case]:
+def ask_to_move(made: Stage) -> list[LinkId]:
+    """Cordon a link under each planned pair in place of those before; which they are."""
+    # The link up to the core: the pods have four ways between them.
+    wanted = [made.hops(*pair)[1] for pair in PAIRS]
+    former = {link for link in made.client.change_cordons() if LinkId.parse(link) not in wanted}
+    made.client.change_cordons([str(link) for link in wanted], former)
+    return wanted
+
+
+def _traffic(made: Stage, case: str, meanwhile: Callable[[], object]) -> Iterator[Case]:
     rate_bps = _TCP_SHARE * CAPACITY_BPS
     cpu = CpuTime.now()
     with Udp(made.cluster, *PAIRS[0]) as udp, Tcp(made.cluster, *PAIRS[1], rate_bps) as tcp:
