@@ -17,6 +17,7 @@ from controller.service import (
     SwitchStatus,
     shares,
 )
+from dataplane.files import SwitchEntry
 from workloads.files import JobFile
 
 
@@ -217,6 +218,14 @@ class PlanInfo(_Reply):
             reason=plan.reason,
             paths=tuple(map(PathInfo.of, plan.paths, shares(plan.paths))),
         )
+
+
+class RulesInfo(_Reply):
+    """The rules of some switches, in the form of a rules file."""
+
+    switches: tuple[SwitchEntry, ...]
+    next: str | None
+    """The first switch that found no room here: ask for it and those behind with ``from``; null after the last."""
 
 
 class EventInfo(_Reply):

@@ -23,11 +23,13 @@ from controller.api_models import (
     PlanInfo,
     Problem,
     ReadinessInfo,
+    RulesInfo,
     SwitchInfo,
 )
 from controller.problems import PROBLEM_JSON, Refused
-from controller.service import NotReady, Service, UnknownJob
+from controller.service import NotReady, Service, UnknownJob, UnknownSwitch
 from controller.version import version
+from dataplane.files import switch_to_json
 from topologies.errors import InputError
 from topologies.fabric import LinkId
 from topologies.files import fabric_to_json
@@ -40,6 +42,8 @@ M = TypeVar("M", bound=BaseModel)
 PREFIX = "/api/v1"
 MAX_EVENT_STREAMS = 64
 EVENT_POLL_S = 0.2
+MOST_FLOWS = 2_000
+"""In one answer with rules, unless one switch has more: while it is written the daemon does little else."""
 HEARTBEAT_S = 15.0
 
 _PROBLEMS: dict[int | str, dict[str, Any]] = {
@@ -83,6 +87,23 @@ def reads_routes(service: Service) -> APIRouter:
     @router.get("/hosts")
     async def hosts() -> list[HostInfo]:
         return [HostInfo.of(host) for host in service.hosts()]
+
+    @router.get("/rules", summary="What is in the switches' tables, a part at a time", response_model=RulesInfo)
+    async def rules(
+        switch: Annotated[str | None, Query()] = None, first: Annotated[str, Query(alias="from")] = ""
+    ) -> JSONResponse:
+        known = service.rules()
+        if switch is not None and switch not in known:
+            raise UnknownSwitch(f"no rules are known of {switch!r}, since no switch of this name is connected")
+        chosen = [switch] if switch is not None else sorted(name for name in known if name >= first)
+        shown: list[dict[str, Any]] = []
+        flows = 0
+        for name in chosen:
+            if shown and flows + len(known[name].flows) > MOST_FLOWS:
+                return JSONResponse({"switches": shown, "next": name})
+            flows += len(known[name].flows)
+            shown.append(switch_to_json(name, known[name]))
+        return JSONResponse({"switches": shown, "next": None})
 
     @router.get("/plan", summary="The active plan; null without one")
     async def plan() -> PlanInfo | None:

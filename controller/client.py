@@ -24,9 +24,12 @@ from controller.api_models import (
     PlanInfo,
     Problem,
     ReadinessInfo,
+    RulesInfo,
     SwitchInfo,
 )
 from controller.service import JobState
+from dataplane.files import RulesFile, rules_of
+from dataplane.rules import RuleSet
 from topologies.errors import HeddleError, InputError
 from topologies.fabric import Fabric
 from topologies.files import fabric_from_json
@@ -50,6 +53,7 @@ _LINK_IDS = TypeAdapter(tuple[str, ...])
 _HOSTS = TypeAdapter(tuple[HostInfo, ...])
 _JOBS = TypeAdapter(tuple[JobInfo, ...])
 _JOB = TypeAdapter(JobInfo)
+_RULES = TypeAdapter(RulesInfo)
 _PLAN: TypeAdapter[PlanInfo | None] = TypeAdapter(PlanInfo | None)
 _EVENT = TypeAdapter(EventInfo)
 _EVENTS = TypeAdapter(tuple[EventInfo, ...])
@@ -179,6 +183,16 @@ class Client:
         """Have cables kept clear, and others used again, in one step; all links that are cordoned then."""
         content = {"cordon": list(cordon), "uncordon": list(uncordon)}
         return self._read(self._request("POST", "/api/v1/cordons", content), _LINK_IDS)
+
+    def rules(self, switch: str | None = None) -> RuleSet:
+        """What is in the tables of all switches that are connected, or of one."""
+        if switch is not None:
+            pages = [self._get(f"/api/v1/rules?switch={quote(switch, safe='')}", _RULES)]
+        else:
+            pages = [self._get("/api/v1/rules", _RULES)]
+            while (following := pages[-1].next) is not None:
+                pages.append(self._get(f"/api/v1/rules?from={quote(following, safe='')}", _RULES))
+        return rules_of(RulesFile(switches=tuple(one for page in pages for one in page.switches)), self.url)
 
     def plan(self) -> PlanInfo | None:
         """The active plan."""

@@ -51,7 +51,7 @@ from controller.wire import PacketIn, Port, PortCounters
 from dataplane.compiler import DefaultRouting
 from dataplane.echo import returning_ports
 from dataplane.guard import asking_rule
-from dataplane.rules import SwitchRules
+from dataplane.rules import RuleSet, SwitchRules
 from topologies.fabric import Fabric, LinkId
 from workloads.headers import ETH_LLDP, Unreadable, read_headers
 from workloads.job import Job
@@ -514,6 +514,9 @@ class Core:
 
     def hosts(self) -> tuple[HostStatus, ...]:
         return self._out.hosts
+
+    def rules(self) -> RuleSet:
+        return dict(self._installer.installed)
 
     def jobs(self) -> tuple[JobStatus, ...]:
         return self._out.jobs

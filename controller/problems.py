@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
 from controller.api_models import Problem
-from controller.service import DuplicateJob, NotReady, UnknownJob
+from controller.service import DuplicateJob, NotReady, UnknownJob, UnknownSwitch
 from topologies.errors import HeddleError, InputError
 
 log = logging.getLogger(__name__)
@@ -39,6 +39,7 @@ def install(app: FastAPI) -> None:
     """Make the application answer every error with problem details."""
     for kind, status in (
         (UnknownJob, HTTPStatus.NOT_FOUND),
+        (UnknownSwitch, HTTPStatus.NOT_FOUND),
         (DuplicateJob, HTTPStatus.CONFLICT),
         (InputError, HTTPStatus.UNPROCESSABLE_ENTITY),
         (NotReady, HTTPStatus.SERVICE_UNAVAILABLE),

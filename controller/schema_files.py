@@ -9,13 +9,16 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from controller.config import Config
+from dataplane.files import PlanFile, RulesFile
 from solver.routing_files import RoutingFile
 from workloads.files import JobFile
 
 MODELS: dict[str, type[BaseModel]] = {
     "config.schema.json": Config,
     "job.schema.json": JobFile,
+    "plan.schema.json": PlanFile,
     "routing.schema.json": RoutingFile,
+    "rules.schema.json": RulesFile,
 }
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
+from dataplane.rules import RuleSet
 from solver.routing import Path
 from topologies.errors import HeddleError, InputError
 from topologies.fabric import Fabric, LinkId
@@ -30,6 +31,10 @@ class JobState(StrEnum):
 
 class UnknownJob(InputError):
     """No job has this name. HTTP 404."""
+
+
+class UnknownSwitch(InputError):
+    """No switch of this name is connected. HTTP 404."""
 
 
 class DuplicateJob(InputError):
@@ -206,6 +211,10 @@ class Service(Protocol):
     def switches(self) -> tuple[SwitchStatus, ...]: ...
     def links(self) -> tuple[LinkStatus, ...]: ...
     def hosts(self) -> tuple[HostStatus, ...]: ...
+    def rules(self) -> RuleSet:
+        """What is in the tables of each switch whose rules are known, in the middle of an update too."""
+        ...
+
     def jobs(self) -> tuple[JobStatus, ...]: ...
     def plan(self) -> PlanStatus | None: ...
     def events(self, after_id: int = 0) -> tuple[Event, ...]:

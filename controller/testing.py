@@ -22,6 +22,8 @@ from controller.service import (
     SwitchStatus,
     UnknownJob,
 )
+from dataplane.compiler import DefaultRouting, LabelledPath, compile_rules
+from dataplane.rules import RuleSet
 from topologies.errors import InputError
 from topologies.fabric import Fabric, Link, LinkId, Node, NodeKind
 from workloads.job import Job
@@ -61,6 +63,12 @@ def two_host_plan() -> PlanStatus:
     )
 
 
+def two_host_rules() -> RuleSet:
+    """What that plan puts on the switch."""
+    paths = [LabelledPath(path.source, path.target, path.links, path.label) for path in two_host_plan().paths]
+    return compile_rules(two_host_fabric(), default=DefaultRouting.ECMP, paths=paths)
+
+
 @dataclass
 class FakeService:
     """A `controller.service.Service` whose answers a test sets.
@@ -77,6 +85,7 @@ class FakeService:
     ready: Readiness = field(default_factory=lambda: Readiness(True, "1 switch, 2 hosts"))
     statuses: dict[str, JobStatus] = field(default_factory=dict)
     active: PlanStatus | None = field(default_factory=two_host_plan)
+    installed: RuleSet = field(default_factory=two_host_rules)
     happened: list[Event] = field(default_factory=lambda: [Event(1, 1000.0, "switch-up", "switch s1 is connected")])
     counts: dict[str, int] = field(default_factory=lambda: {"switch-up": 1})
     error: Exception | None = None
@@ -114,6 +123,9 @@ class FakeService:
             HostStatus(host.id, host.ip or "", host.mac or "", self.snapshot.access_link(host.id).reverse_id, "arp")
             for host in self.snapshot.hosts
         )
+
+    def rules(self) -> RuleSet:
+        return self.installed
 
     def jobs(self) -> tuple[JobStatus, ...]:
         return tuple(self.statuses.values())

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from dataplane.addresses import AddressSpace, cuts
 from dataplane.admission import check_guards
 from dataplane.fates import Unreadable
+from dataplane.matching import RuleError
 from dataplane.network import Network, VerificationError
 from dataplane.planned import LabelledPath
 from dataplane.proof import Pair, Proof
@@ -23,7 +24,7 @@ from dataplane.wiring import Wiring
 from solver.routing import Path
 from topologies.fabric import Fabric, LinkId
 
-__all__ = ["Network", "VerificationError", "VerificationReport", "Verifier", "verify"]
+__all__ = ["Network", "RuleError", "VerificationError", "VerificationReport", "Verifier", "verify"]
 
 
 _SAME = 1e-6

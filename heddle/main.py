@@ -70,9 +70,11 @@ def _fail(sentence: str, code: int) -> int:
 def _exit_code(error: HeddleError) -> int:
     if isinstance(error, InputError):
         return EXIT_BAD_INPUT
+    from dataplane.matching import RuleError
+    from dataplane.network import VerificationError
     from solver.errors import CertificateError, Infeasible
 
-    if isinstance(error, CertificateError):
+    if isinstance(error, CertificateError | VerificationError | RuleError):
         return EXIT_FELL_SHORT
     return EXIT_INFEASIBLE if isinstance(error, Infeasible) else EXIT_FAILURE
 
@@ -181,6 +183,18 @@ def switches(api: Api = None, as_json: AsJson = False) -> None:
     from heddle.switches import show_switches
 
     show_switches(api, as_json=as_json)
+
+
+@app.command()
+def rules(
+    switch: Annotated[str | None, typer.Argument(metavar="[SWITCH]", help="Only this one.")] = None,
+    api: Api = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what is in the switches' tables."""
+    from heddle.rules import show_rules
+
+    show_rules(api, switch, as_json=as_json)
 
 
 @links_app.callback()
@@ -372,6 +386,44 @@ def verify_routing(
 
     given = Given(fabric, demands, capacity, window, names(ranks), candidates, max_hops)
     verify(file, given, as_json=as_json or context.obj)
+
+
+@verify_app.command("rules")
+def verify_rules(
+    context: typer.Context,
+    rules: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            envvar="HEDDLE_RULES",
+            help="The rules, as 'heddle rules --json' writes them (default those of the running daemon).",
+        ),
+    ] = None,
+    fabric: Annotated[
+        str | None,
+        typer.Option(metavar="FABRIC", envvar="HEDDLE_FABRIC", help="With --rules: the fabric that they are for."),
+    ] = None,
+    plan: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", envvar="HEDDLE_PLAN", help="With --rules: paths that pairs have to take."),
+    ] = None,
+    failures: Annotated[
+        bool,
+        typer.Option("--failures", envvar="HEDDLE_FAILURES", help="Also while each cable between switches is down."),
+    ] = False,
+    api: Api = None,
+    as_json: AsJson = False,
+) -> None:
+    """Prove from the switches' rules that packets arrive."""
+    from heddle.verify_rules import verify_daemon, verify_files
+
+    as_json = as_json or context.obj
+    if rules is not None:
+        verify_files(rules, fabric, plan, failures=failures, as_json=as_json)
+    elif plan is not None:
+        raise InputError("--plan says which paths the rules of a file have to give; name that with --rules")
+    else:
+        verify_daemon(api, failures=failures, as_json=as_json)
 
 
 @app.command()

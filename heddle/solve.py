@@ -14,6 +14,8 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
+from dataplane.matching import RuleError
+from dataplane.network import VerificationError
 from heddle.output import NOTHING, amount, percent, print_json, print_table, rate
 from solver.distance import Allowed
 from solver.errors import CertificateError, Infeasible
@@ -154,7 +156,7 @@ def told_as_json(wanted: bool) -> Iterator[None]:
 
 def _error_json(error: HeddleError) -> dict[str, object]:
     if not isinstance(error, Infeasible):
-        refused = isinstance(error, CertificateError)
+        refused = isinstance(error, CertificateError | VerificationError | RuleError)
         return {"status": "refused" if refused else "error", "message": str(error)}
     cut: dict[str, object] = {
         "links": [str(link) for link in error.cut], "capacity_bps": error.capacity_bps, "demand_bps": error.demand_bps,

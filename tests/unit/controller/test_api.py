@@ -8,9 +8,12 @@ import networkx as nx
 import pytest
 
 from controller.api import ApiServer, create_app
+from controller.api_routes import MOST_FLOWS
 from controller.guard import is_loopback_name
 from controller.service import Event, JobState, NotReady, Readiness
 from controller.testing import FakeService, served, two_host_plan
+from dataplane.files import RulesFile, rules_of
+from dataplane.rules import FlowRule, Match, SwitchRules, Table
 from topologies.errors import HeddleError, InputError
 
 JOB = {"name": "train", "ranks": ["h1", "h2"], "message_bytes": 1000}
@@ -55,6 +58,29 @@ def test_the_fabric_is_node_link_data_that_networkx_reads(api, service):
     assert set(graph) == {"s1", "h1", "h2"}
     assert graph.number_of_edges() == 4
     assert graph.graph == {"version": 7}
+
+
+def test_rules_are_given_in_the_form_of_a_rules_file(api, service):
+    data = api.get("/api/v1/rules").json()
+
+    assert data.pop("next") is None
+    assert rules_of(RulesFile.model_validate(data), "the answer") == service.installed
+    assert api.get("/api/v1/rules?switch=s1").json()["switches"] == data["switches"]
+    assert_problem(api.get("/api/v1/rules?switch=s9"), 404, "no rules are known of 's9'")
+
+
+def test_many_rules_are_given_a_part_at_a_time(api, service):
+    flows = frozenset(FlowRule(Table.DEFAULT, priority, Match()) for priority in range(MOST_FLOWS // 2))
+    many = SwitchRules(flows | {FlowRule(Table.GUARD, priority, Match()) for priority in range(MOST_FLOWS)})
+    service.installed = {"s1": SwitchRules(flows), "s3": many, "s2": SwitchRules(flows), "s4": SwitchRules()}
+
+    parts, following = [], ""
+    while following is not None:
+        answer = api.get("/api/v1/rules", params={"from": following}).json()
+        parts.append([switch["id"] for switch in answer["switches"]])
+        following = answer["next"]
+
+    assert parts == [["s1", "s2"], ["s3"], ["s4"]]
 
 
 def test_switches_are_listed_with_their_dpid_in_hex(api):
@@ -378,7 +404,7 @@ def test_metrics_tell_switches_loads_jobs_and_counts(api, service):
 def test_the_api_describes_itself_and_its_references_resolve(api):
     description = api.get("/api/v1/openapi.json").json()
 
-    paths = {"fabric", "switches", "links", "cordons", "hosts", "jobs", "jobs/{name}", "plan", "events"}
+    paths = {"fabric", "switches", "links", "cordons", "hosts", "jobs", "jobs/{name}", "rules", "plan", "events"}
     assert {f"/api/v1/{path}" for path in paths} | {"/healthz", "/readyz", "/metrics"} == set(description["paths"])
     assert description["paths"]["/api/v1/jobs"]["post"]["requestBody"]["required"]
     for reference in references(description):

@@ -9,6 +9,7 @@ import pytest
 from controller.client import ApiError, Client, DaemonUnreachable, RequestRefused
 from controller.service import Event, JobState, NotReady, Readiness
 from controller.testing import FakeService, served, two_host_fabric
+from dataplane.rules import FlowRule, Match, SwitchRules, Table
 from topologies.errors import HeddleError, InputError
 from workloads.job import Job
 
@@ -106,6 +107,19 @@ def test_the_plan_arrives_with_its_paths(client, service):
     assert plan.paths[0].links == ("h1:1", "s1:2")
     service.active = None
     assert client.plan() is None
+
+
+def test_rules_arrive_whole_in_however_many_parts(client, service):
+    assert client.rules() == client.rules("s1") == service.installed
+
+    flows = [frozenset({FlowRule(Table.DEFAULT, priority, Match())}) for priority in range(5)]
+    service.installed = {f"s {number}&": SwitchRules(one) for number, one in enumerate(flows)}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("controller.api_routes.MOST_FLOWS", 1)
+        assert client.rules() == service.installed
+    assert client.rules("s 2&") == {"s 2&": SwitchRules(flows[2])}
+    with pytest.raises(RequestRefused, match="no rules are known of 's9'"):
+        client.rules("s9")
 
 
 def test_a_job_is_submitted_found_and_deleted(client):
