@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import multiprocessing
 import signal
@@ -11,6 +12,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from typing import Protocol, TypeAlias
 
+from controller.answers import Lengthener, ShortAnswer, Shortener
 from controller.planning import PlanAnswer, PlanRequest, make_plan
 from dataplane.verifier import Verifier
 from solver.solve import Session
@@ -34,15 +36,17 @@ class PlanMaker(Protocol):
 def _work(pipe: Connection) -> None:
     """Answer requests until the other end of the pipe is gone (the daemon stopped or died)."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    session, verifier = Session(Fabric((), ())), Verifier()
+    session, verifier, shortener = Session(Fabric((), ())), Verifier(), Shortener()
+    # Collections would come in the middle of a plan; they come between two.
+    gc.disable()
     while True:
         try:
             request: PlanRequest = pipe.recv()
         except (EOFError, OSError):
             return
-        answer: Answer
+        answer: ShortAnswer | HeddleError
         try:
-            answer = make_plan(request, session, verifier)
+            answer = shortener.shorten(make_plan(request, session, verifier))
         except HeddleError as error:
             # Not the error itself: one that carries data cannot be unpickled again.
             answer = HeddleError(str(error))
@@ -52,6 +56,8 @@ def _work(pipe: Connection) -> None:
             pipe.send(answer)
         except (BrokenPipeError, OSError):
             return
+        del request, answer
+        gc.collect()
 
 
 def _unexpected(error: Exception) -> HeddleError:
@@ -80,6 +86,7 @@ class Planner:
         self._stopped = False
         self._process: SpawnProcess | None = None
         self._pipe: Connection | None = None
+        self._lengthener = Lengthener()
         self._thread = threading.Thread(target=self._run, name="planner", daemon=True)
 
     def start(self) -> None:
@@ -135,8 +142,8 @@ class Planner:
         try:
             pipe.send(request)
             if pipe.poll(self.deadline_s):
-                answer: Answer = pipe.recv()
-                return answer
+                answer: ShortAnswer | HeddleError = pipe.recv()
+                return self._lengthener.lengthen(answer) if isinstance(answer, ShortAnswer) else answer
         except (EOFError, OSError):
             self._end_process()
             return HeddleError("the planning process ended without an answer; it starts again with the next plan")
@@ -150,7 +157,7 @@ class Planner:
         process = context.Process(target=_work, args=(theirs,), name="heddle-planner", daemon=True)
         process.start()
         theirs.close()
-        self._pipe, self._process = ours, process
+        self._pipe, self._process, self._lengthener = ours, process, Lengthener()
         if self._stopped:
             self._end_process()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from controller.keeping import (
     PairsOf,
@@ -18,10 +18,11 @@ from controller.keeping import (
     without_switches,
 )
 from controller.mending import certificate_of, fitting_rates, mended_paths
-from controller.service import PlannedPath, PlanStatus, shares
+from controller.service import PlannedPath, PlanStatus
 from controller.shifting import capacities, moves
-from controller.splitting import caps_of, flows_of, ways_of
-from dataplane.compiler import DefaultRouting, LabelledPath, compile_tables
+from controller.splitting import flows_of, labelled, ways_of
+from dataplane.budget import Budgets, OverBudget, check_budgets
+from dataplane.compiler import Compiled, DefaultRouting, LabelledPath, compile_tables
 from dataplane.detours import Tunnel
 from dataplane.flips import FlipOrder, order_flips
 from dataplane.labels import Way, label_paths
@@ -65,6 +66,8 @@ class PlanRequest:
         Switches that forward by the rules they have but take no new ones: no new path crosses them.
     hurried : bool
         Whether paths that live are kept and others replaced, without a look for anything better.
+    budgets : Budgets
+        What each switch has room for.
     """
 
     fabric: Fabric
@@ -81,6 +84,7 @@ class PlanRequest:
     resting: frozenset[int] = frozenset()
     unreachable: frozenset[str] = frozenset()
     hurried: bool = False
+    budgets: Budgets = field(default_factory=Budgets)
 
     @property
     def situation(self) -> tuple[object, ...]:
@@ -118,7 +122,8 @@ class PlanAnswer:
 def make_plan(request: PlanRequest, session: Session | None = None, verifier: Verifier | None = None) -> PlanAnswer:
     """Solve, compile and verify.
 
-    A job that cannot be planned is left to default routing, with the reason; it never holds up the others.
+    A job that cannot be planned is left to default routing, with the reason; it never holds up the others. Where rules
+    do not fit into a switch, the job that came last is left out, until they do.
 
     Parameters
     ----------
@@ -130,7 +135,7 @@ def make_plan(request: PlanRequest, session: Session | None = None, verifier: Ve
     Raises
     ------
     HeddleError
-        The rules failed verification: nothing may be installed.
+        The rules failed verification, or default routing alone does not fit: nothing may be installed.
     """
     pairs_of: dict[str, tuple[tuple[str, str], ...]] = {}
     failures: dict[str, str] = {}
@@ -141,34 +146,68 @@ def make_plan(request: PlanRequest, session: Session | None = None, verifier: Ve
             pairs_of[job.name] = job_pairs(job)
         except InputError as error:
             failures[job.name] = str(error)
-    plan, solved_on = _plan(request, pairs_of, failures, session)
-    paths = _labelled(plan, [job for job in request.jobs if job.name in pairs_of])
-    compiled = compile_tables(
-        request.fabric,
-        default=request.default,
-        paths=paths,
-        edge_ports=request.edge_ports,
-        detours=request.detours,
-        taken=_known_labels(request),
-    )
+    while True:
+        told = dict(failures)
+        plan, solved_on = _plan(request, pairs_of, told, session)
+        try:
+            plan, paths, compiled = _compiled(request, plan, [job for job in request.jobs if job.name in pairs_of])
+            break
+        except OverBudget as error:
+            if not pairs_of:
+                raise
+            name, _ = pairs_of.popitem()
+            failures[name] = str(error)
     rates_bps = [path.rate_bps for path in plan.paths] if plan else []
     verifier = Verifier() if verifier is None else verifier
     verifier.verify(request.fabric, compiled.rules, paths, failures=True, rates_bps=rates_bps)
     flips = order_flips(moves(request.fabric, request.active, plan), capacities(request.fabric))
     betterable = plan is not None and has_gained(_reachable(request), solved_on)
-    return PlanAnswer(compiled.rules, plan, failures, solved_on, compiled.detours, flips, betterable)
+    return PlanAnswer(compiled.rules, plan, told, solved_on, compiled.detours, flips, betterable)
 
 
-def _labelled(plan: PlanStatus | None, jobs: Sequence[Job]) -> list[LabelledPath]:
-    """The paths of a plan, with their shares, flows and caps."""
-    if plan is None:
-        return []
-    flows, caps_bps = flows_of(jobs), caps_of(jobs)
-    return [
-        LabelledPath(*pair, path.links, path.label, share, flows.get(pair, 1), caps_bps.get(pair))
-        for path, share in zip(plan.paths, shares(plan.paths), strict=True)
-        for pair in [(path.source, path.target)]
-    ]
+def _compiled(
+    request: PlanRequest, plan: PlanStatus | None, jobs: Sequence[Job]
+) -> tuple[PlanStatus | None, list[LabelledPath], Compiled]:
+    """A plan with its paths and rules, which fit into every switch; for that it may get other labels.
+
+    Raises
+    ------
+    OverBudget
+        They do not.
+    """
+    while True:
+        paths = labelled(plan, jobs)
+        compiled = compile_tables(
+            request.fabric,
+            default=request.default,
+            paths=paths,
+            edge_ports=request.edge_ports,
+            detours=request.detours,
+            taken=_known_labels(request),
+        )
+        try:
+            check_budgets(compiled.rules, request.budgets)
+        except OverBudget:
+            fewer = _with_fewer_labels(request, plan) if plan is not None else None
+            if fewer is None:
+                raise
+            plan = fewer
+        else:
+            return plan, paths, compiled
+
+
+def _with_fewer_labels(request: PlanRequest, plan: PlanStatus) -> PlanStatus | None:
+    """A plan with labels shared anew; None where they are as few already.
+
+    Paths that stayed from plan to plan kept theirs, and may share less than they could.
+    """
+    taken = _known_labels(request) | frozenset(request.detours.values())
+    labels = label_paths([(path.source, path.target, path.links) for path in plan.paths], {}, quarantined=taken)
+    if len(set(labels)) >= len({path.label for path in plan.paths}):
+        return None
+    paths = tuple(replace(path, label=label) for path, label in zip(plan.paths, labels, strict=True))
+    epoch = request.active.epoch + 1 if request.active is not None else plan.epoch
+    return replace(plan, epoch=epoch, paths=paths)
 
 
 def _plan(

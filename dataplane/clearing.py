@@ -6,12 +6,31 @@ from collections.abc import Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 
 from dataplane.operations import Operation, RemoveFlow, RemoveGroup, RemoveMeter, Rest, no_rest, resting
-from dataplane.rules import FlowRule, Group, Output, PushLabel, RuleSet, SetLabel, SwitchRules, Table, ToGroup
+from dataplane.rules import (
+    PORT_IN_PORT,
+    FlowRule,
+    Group,
+    Output,
+    PushLabel,
+    RuleSet,
+    SetLabel,
+    SwitchRules,
+    Table,
+    ToGroup,
+)
+
+BEFORE_ALL = 1000
+"""Added to the priority of a rule that is put before others for a while."""
 
 
 def admits_switch(flow: FlowRule) -> bool:
     """Whether a guard rule lets in what another switch sends: it asks for no host's address."""
     return flow.table is Table.GUARD and flow.goto is not None and flow.match.eth_src is None
+
+
+def sends_back(flow: FlowRule) -> bool:
+    """Whether a rule is for packets that were under way while their cable's ends changed which way they send."""
+    return flow.table is Table.DEFAULT and flow.priority >= BEFORE_ALL and flow.actions == (Output(PORT_IN_PORT),)
 
 
 def labels_put_on(flow: FlowRule, groups: Mapping[int, Group]) -> Iterator[int]:
@@ -119,7 +138,7 @@ def _unwanted(rules: SwitchRules, goal: SwitchRules, *, ports: bool, rest: Rest)
     return frozenset(
         flow
         for flow in resting(extra, rest)
-        if (flow.table is Table.TRANSIT or (ports and admits_switch(flow))) and flow.key not in keys
+        if (flow.table is Table.TRANSIT or sends_back(flow) or (ports and admits_switch(flow))) and flow.key not in keys
     )
 
 

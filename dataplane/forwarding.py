@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Iterator
-from dataclasses import fields
 from functools import lru_cache
 from ipaddress import IPv4Address
 from operator import attrgetter
@@ -14,6 +13,7 @@ from dataplane.rules import (
     ETH_TYPE_ARP,
     ETH_TYPE_IPV4,
     ETH_TYPE_MPLS,
+    MATCH_FIELDS,
     PORT_CONTROLLER,
     Action,
     FlowRule,
@@ -28,7 +28,7 @@ from dataplane.rules import (
 from topologies.fabric import Link, LinkId
 
 _BY_DESTINATION = ("eth_type", "ipv4_dst", "arp_tpa", "mpls_label")
-_OTHERS = tuple(field.name for field in fields(Match) if field.name not in _BY_DESTINATION)
+_OTHERS = tuple(name for name in MATCH_FIELDS if name not in _BY_DESTINATION)
 _other_fields = attrgetter(*_OTHERS)
 _ANY = _other_fields(Match())
 
@@ -110,6 +110,8 @@ class Forwarding:
 
     def __init__(self, rules: SwitchRules) -> None:
         self._groups = {group.id: group for group in rules.groups}
+        self._ways: dict[tuple[Action, ...], frozenset[tuple[Action, ...]]] = {}
+        self._ports: dict[tuple[Action, ...], frozenset[int]] = {}
         self._rules: dict[Region, list[FlowRule]] = {}
         for rule in rules.flows:
             if rule.table >= Table.TRANSIT:
@@ -130,8 +132,15 @@ class Forwarding:
 
     def ways(self, rule: FlowRule | None) -> frozenset[tuple[Action, ...]]:
         """What a rule may do with a packet: each choice of a select group, the first of a fast-failover group."""
+        actions = rule.actions if rule is not None else ()
+        known = self._ways.get(actions)
+        if known is None:
+            known = self._ways[actions] = frozenset(self._choices(actions))
+        return known
+
+    def _choices(self, actions: tuple[Action, ...]) -> list[tuple[Action, ...]]:
         ways: list[tuple[Action, ...]] = [()]
-        for action in rule.actions if rule is not None else ():
+        for action in actions:
             if isinstance(action, ToGroup):
                 # Rules that were read while somebody changed them may name a group that is not there.
                 group = self._groups.get(action.group_id)
@@ -141,12 +150,15 @@ class Forwarding:
                 ways = [way + chosen for way in ways for chosen in {bucket.actions for bucket in buckets}]
             else:
                 ways = [(*way, action) for way in ways]
-        return frozenset(ways)
+        return ways
 
-    def ports(self, rule: FlowRule | None) -> frozenset[int]:
+    def ports(self, rule: FlowRule) -> frozenset[int]:
         """Ports by which a rule may send a packet on."""
-        sent = (action.port for way in self.ways(rule) for action in way if isinstance(action, Output))
-        return frozenset(port for port in sent if port != PORT_CONTROLLER)
+        known = self._ports.get(rule.actions)
+        if known is None:
+            sent = {action.port for way in self.ways(rule) for action in way if isinstance(action, Output)}
+            known = self._ports[rule.actions] = frozenset(sent - {PORT_CONTROLLER})
+        return known
 
 
 def kind_of(match: Match) -> Kind:
@@ -170,9 +182,12 @@ class Destinations:
         self._rest = rest
         self._forwarding: tuple[dict[str, Forwarding], dict[str, Forwarding]] = {}, {}
         known = old.keys() | new.keys()
-        self._neighbours = {link.id: link.target for link in links if link.target in known}
+        ends = [link for link in links if link.target in known]
+        self._neighbours = {link.id: link.target for link in ends}
+        self._reverse = {link.id: link.reverse_id for link in ends}
         self._around: tuple[Region, ...] = ()
         self._found: dict[tuple[int, str], tuple[Candidate, ...]] = {}
+        self._sent: dict[tuple[int, str], frozenset[int]] = {}
 
     def addressed(self, side: int) -> Iterator[tuple[Region, bool]]:
         """Regions of the rules of all default tables, and whether such a rule sends packets on."""
@@ -211,21 +226,44 @@ class Destinations:
 
     def ports(self, side: int, switch: str, around: tuple[Region, ...]) -> frozenset[int]:
         """Ports by which a switch may send packets on."""
-        forwarding = self._side(side, switch)
-        return frozenset[int]().union(*(forwarding.ports(rule) for rule in self.deciding(side, switch, around)))
+        self._look_at(around)
+        if (side, switch) not in self._sent:
+            forwarding = self._side(side, switch)
+            ports = (forwarding.ports(rule) for rule in self.deciding(side, switch, around))
+            self._sent[side, switch] = frozenset[int]().union(*ports)
+        return self._sent[side, switch]
+
+    def ports_of(self, side: int, switch: str, rule: FlowRule) -> frozenset[int]:
+        """Ports by which one rule of a switch may send packets on."""
+        return self._side(side, switch).ports(rule)
+
+    def was_sent_to(self, switch: str, port: int, around: tuple[Region, ...]) -> bool:
+        """Whether the switch behind a port used to send packets into that cable."""
+        back = self._reverse.get(LinkId(switch, port))
+        return back is not None and back.port in self.ports(0, back.node, around)
+
+    def decided(self, side: int, switch: str, around: tuple[Region, ...], in_port: int) -> FlowRule | None:
+        """The rule that decides over packets which come by a port, and of which no rule asks more."""
+        return deciding(self._candidates(side, switch, around), frozenset({("in_port", in_port)}))
 
     def deciding(self, side: int, switch: str, around: tuple[Region, ...]) -> list[FlowRule]:
         """Rules that decide over some packets."""
         candidates = self._candidates(side, switch, around)
+        if len(candidates) == 1:
+            return [candidates[0][1]]
         return [rule for kind, rule in candidates if deciding(candidates, kind) is rule]
 
     def _candidates(self, side: int, switch: str, around: tuple[Region, ...]) -> tuple[Candidate, ...]:
-        if around != self._around:
-            self._around = around
-            self._found.clear()
+        self._look_at(around)
         if (side, switch) not in self._found:
             self._found[side, switch] = self._side(side, switch).candidates(around)
         return self._found[side, switch]
+
+    def _look_at(self, around: tuple[Region, ...]) -> None:
+        if around != self._around:
+            self._around = around
+            self._found.clear()
+            self._sent.clear()
 
     def _side(self, side: int, switch: str) -> Forwarding:
         if switch not in self._forwarding[side]:

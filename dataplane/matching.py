@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import fields
 from functools import lru_cache
 from ipaddress import IPv4Address
 from operator import attrgetter, itemgetter
@@ -15,14 +14,15 @@ from dataplane.rules import (
     ETH_TYPE_MPLS,
     IP_PROTO_TCP,
     IP_PROTO_UDP,
+    MATCH_FIELDS,
     FlowRule,
     Masked,
     Match,
 )
 from topologies.errors import HeddleError
 
-FIELDS = tuple(field.name for field in fields(Match))
-"""The match fields; their places in it are what a `Headers` is indexed by."""
+FIELDS = MATCH_FIELDS
+"""Their places in it are what a `Headers` is indexed by."""
 
 Headers: TypeAlias = tuple[Any, ...]
 """A packet as the match fields see it, None where it has no such field."""

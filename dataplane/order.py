@@ -8,26 +8,37 @@ transient loops during the convergence of link-state routing protocols", IEEE/AC
 One rule can decide for several destinations. On one switch, more specific rules come before less specific ones, and go
 after them: so each address passes from its old rule to its new one, and by no third. Where summed-up rules of several
 switches would each have to wait for the other, rules for single hosts are put before them for as long as they change.
+
+Where two neighbours used to send one way and now send the other, packets are still under way on their cable when the
+second of them changes. They would have to leave by the port by which they come in, which needs a rule that says so: one
+for each host, until they have arrived.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address
 from typing import TypeAlias
 
+from dataplane.clearing import BEFORE_ALL
 from dataplane.forwarding import Destinations, Region, Regions, regions_of
 from dataplane.operations import AddFlow, RemoveFlow, Rest, no_rest, resting
-from dataplane.rules import ETH_TYPE_ARP, ETH_TYPE_IPV4, ETH_TYPE_MPLS, FlowRule, RuleSet
+from dataplane.rules import (
+    ETH_TYPE_ARP,
+    ETH_TYPE_IPV4,
+    ETH_TYPE_MPLS,
+    PORT_IN_PORT,
+    FlowRule,
+    Match,
+    Output,
+    RuleSet,
+)
 from topologies.fabric import Fabric
 
 FlowChange: TypeAlias = AddFlow | RemoveFlow
 Change: TypeAlias = tuple[str, FlowChange]
 """What one switch does."""
-
-_BEFORE_ALL = 1000
-"""Added to the priority of a rule that is put before others for a while."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +168,7 @@ class _Ordering:
         circling = frozenset(range(len(self._changes))) - levels.keys()
         rounds = self._rounds(levels)
         needs = self._named(self._graph)
+        self._send_back(levels, regions, rounds, needs)
         if circling:
             rounds += self._on_a_circle(circling, regions, needs)
         return Order(tuple(rounds), needs)
@@ -241,10 +253,8 @@ class _Ordering:
         """Rounds for changes that wait for one another: rules for single hosts come before them and go after them."""
         stand_ins = _Graph()
         first = len(self._changes)
-        for host in self._fabric.hosts:
-            for eth_type in (ETH_TYPE_IPV4, ETH_TYPE_ARP) if host.ip is not None else ():
-                around = regions.around(Region(eth_type, int(IPv4Address(host.ip)), 32))
-                self._stand_in(around, host.ip or "", circling, stand_ins)
+        for address, _, around in self._hosts(regions):
+            self._stand_in(around, address, circling, stand_ins)
         made = range(first, len(self._changes))
         levels = stand_ins.levels(made)
         # Only a new routing that itself goes round leaves any out, and such a one is never installed.
@@ -277,6 +287,45 @@ class _Ordering:
                     for then in numbers:
                         graph.add(first, then, 1)
 
+    # ── packets that come back ───────────────────────────────────────────────────────────────────
+
+    def _send_back(
+        self,
+        levels: Mapping[int, int],
+        regions: Regions,
+        rounds: list[dict[str, tuple[FlowChange, ...]]],
+        needs: dict[Change, frozenset[Change]],
+    ) -> None:
+        """Put rules for packets that are under way towards a switch which will send them back before its changes."""
+        for address, eth_type, around in self._hosts(regions):
+            for switch, changes in self._moves(around).items():
+                for rule, port in self._turning_back(switch, around):
+                    moments = [number for number in changes if number in levels]
+                    if not moments:
+                        continue
+                    first = min(moments, key=lambda number: (levels[number], number))
+                    back = AddFlow(_sending_back(rule, eth_type, address, port))
+                    found = rounds[levels[first]]
+                    if back not in found[switch]:
+                        found[switch] = (back, *found[switch])
+                        needs[switch, back] = needs.get(self._changes[first], frozenset())
+
+    def _turning_back(self, switch: str, around: tuple[Region, ...]) -> Iterator[tuple[FlowRule, int]]:
+        """Rules by which a switch will send into ports by which it was sent to, and these ports."""
+        look = self._destinations
+        for rule in look.deciding(1, switch, around):
+            if rule.match.in_port is None:
+                for port in look.ports_of(1, switch, rule):
+                    if look.was_sent_to(switch, port, around) and look.decided(1, switch, around, port) is rule:
+                        yield rule, port
+
+    def _hosts(self, regions: Regions) -> Iterator[tuple[str, int, tuple[Region, ...]]]:
+        """Every host's address by every Ethernet type, and the regions that it is in."""
+        for host in self._fabric.hosts:
+            for eth_type in (ETH_TYPE_IPV4, ETH_TYPE_ARP) if host.ip is not None else ():
+                address = host.ip or ""
+                yield address, eth_type, regions.around(Region(eth_type, int(IPv4Address(address)), 32))
+
     # ── the result ───────────────────────────────────────────────────────────────────────────────
 
     def _rounds(self, levels: Mapping[int, int]) -> list[dict[str, tuple[FlowChange, ...]]]:
@@ -298,4 +347,13 @@ def _for_host(rule: FlowRule, address: str) -> FlowRule:
         match = replace(rule.match, ipv4_dst=address)
     else:
         match = replace(rule.match, arp_tpa=address)
-    return replace(rule, match=match, priority=rule.priority + _BEFORE_ALL)
+    return replace(rule, match=match, priority=rule.priority + BEFORE_ALL)
+
+
+def _sending_back(rule: FlowRule, eth_type: int, address: str, port: int) -> FlowRule:
+    """The rule for packets to one host that come by a port by which they are to leave."""
+    if eth_type == ETH_TYPE_IPV4:
+        match = Match(in_port=port, eth_type=eth_type, ipv4_dst=address)
+    else:
+        match = Match(in_port=port, eth_type=eth_type, arp_tpa=address)
+    return replace(rule, match=match, priority=rule.priority + BEFORE_ALL, actions=(Output(PORT_IN_PORT),))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
 from enum import IntEnum
+from operator import attrgetter
 from typing import NamedTuple, TypeAlias
 
 COOKIE_TAG = 0x4844
@@ -85,9 +86,16 @@ class Match:
     tcp_dst: int | None = None
     udp_src: int | Masked | None = None
     udp_dst: int | None = None
+    _hash: int | None = field(default=None, init=False, repr=False, compare=False)
+
+    def __hash__(self) -> int:
+        return _remembered_hash(self, _match_content)
+
+    def __reduce__(self) -> tuple[type[Match], tuple[object, ...]]:
+        return Match, _match_content(self)
 
     def __str__(self) -> str:
-        wanted = {field.name: getattr(self, field.name) for field in fields(self)}
+        wanted = dict(zip(MATCH_FIELDS, _match_content(self), strict=True))
         if self.eth_type is not None:
             wanted["eth_type"] = f"0x{self.eth_type:04x}"
         return " ".join(f"{name}={value}" for name, value in wanted.items() if value is not None) or "any packet"
@@ -146,12 +154,24 @@ class FlowRule:
     goto: Table | None = None
     meter_id: int | None = None
     role: Role = Role.DEFAULT
+    _hash: int | None = field(default=None, init=False, repr=False, compare=False)
+    _cookie: int | None = field(default=None, init=False, repr=False, compare=False)
+
+    def __hash__(self) -> int:
+        return _remembered_hash(self, _flow_content)
+
+    def __reduce__(self) -> tuple[type[FlowRule], tuple[object, ...]]:
+        return FlowRule, _flow_content(self)
 
     @property
     def cookie(self) -> int:
+        if self._cookie is not None:
+            return self._cookie
         content = repr((self.table.value, self.priority, self.match, self.actions, self.goto, self.meter_id))
         digest = hashlib.blake2b(content.encode(), digest_size=5).digest()
-        return COOKIE_TAG << 48 | self.role << 40 | int.from_bytes(digest)
+        cookie = COOKIE_TAG << 48 | self.role << 40 | int.from_bytes(digest)
+        object.__setattr__(self, "_cookie", cookie)
+        return cookie
 
     @property
     def key(self) -> tuple[Table, int, Match]:
@@ -160,6 +180,24 @@ class FlowRule:
 
     def __str__(self) -> str:
         return f"the {self.table.name.lower()} rule of priority {self.priority} for {self.match}"
+
+
+MATCH_FIELDS = tuple(each.name for each in fields(Match) if each.init)
+"""All that a match can ask for."""
+_match_content = attrgetter(*MATCH_FIELDS)
+_flow_content = attrgetter(*(each.name for each in fields(FlowRule) if each.init))
+
+
+def _remembered_hash(value: Match | FlowRule, content: Callable[[Match | FlowRule], tuple[object, ...]]) -> int:
+    """The hash of something that never changes, computed once: rules are compared very often.
+
+    It is never pickled: strings have other hashes in other processes.
+    """
+    known = value._hash
+    if known is None:
+        known = hash(content(value))
+        object.__setattr__(value, "_hash", known)
+    return known
 
 
 class GroupType(IntEnum):

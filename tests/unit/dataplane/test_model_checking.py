@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from random import Random
 
 from hypothesis import assume, given, settings
@@ -30,7 +30,7 @@ class Scene:
     whole: Fabric
     fabrics: tuple[Fabric, Fabric]
     paths: tuple[tuple[LabelledPath, ...], tuple[LabelledPath, ...]]
-    rules: tuple[RuleSet, RuleSet]
+    rules: tuple[RuleSet, RuleSet] = field(repr=False)
 
     def schedule(self) -> Schedule:
         return schedule(*self.rules, fabric=self.fabrics[1], before=self.fabrics[0])
