@@ -19,14 +19,17 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from benchmarks.dataplane.cases import Case, Setting, exactly, told, true
 from mininet_scenarios.machine import set_niceness
 from mininet_scenarios.openvswitch import Bridge, OpenVSwitch
 from mininet_scenarios.requirements import program
 from mininet_scenarios.rundir import RunDirectory
 from topologies.errors import HeddleError
 
+ROW = "installation"
 RULES = 10_000
 REPEATS = 7
+_QUICK_REPEATS = 3
 LEAST_RATIO = 0.5
 RATE_PPS = 1000.0
 FAILED = 4
@@ -88,6 +91,23 @@ def run(framework: str, *, rules: int = RULES, repeats: int = REPEATS) -> Instal
     """
     with _bench(framework, rules) as bench:
         return bench.measure(framework, rules, repeats)
+
+
+def row(setting: Setting) -> Iterator[Case]:
+    """The promises, for one framework."""
+    found = run(setting.framework, repeats=_QUICK_REPEATS if setting.quick else REPEATS)
+    ratio, case = median(found.ratios), f"{found.rules:,} rules on one switch"
+    yield true(
+        ROW, f"{case}: rate beside ovs-ofctl --bundle", holds=ratio >= LEAST_RATIO, wanted=f"≥ {LEAST_RATIO}",
+        measured=f"{ratio:.2f} ({min(found.ratios):.2f} to {max(found.ratios):.2f} in {len(found.ratios)} repeats)",
+    )  # fmt: skip
+    yield exactly(ROW, f"{case}: packets lost meanwhile", found.lost, 0, "", f"of {found.sent}")
+    yield exactly(ROW, f"{case}: packets doubled meanwhile", found.doubled, 0)
+    yield told(
+        ROW, f"{case}: rules a second, medians",
+        f"{median(found.bundled):,.0f} in bundles, {median(found.ofctl):,.0f} by ovs-ofctl, "
+        f"{median(found.plain):,.0f} between barriers",
+    )  # fmt: skip
 
 
 @dataclass(slots=True)

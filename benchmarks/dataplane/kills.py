@@ -15,10 +15,9 @@ from benchmarks.dataplane.cases import Case, Setting, exactly, told
 from benchmarks.dataplane.probes import Tcp, Udp
 from benchmarks.dataplane.stage import CAPACITY_BPS, PAIRS, Stage, median, stage
 from benchmarks.dataplane.switchrules import Held, held, held_by_all
+from benchmarks.dataplane.tampering import label_forwarded_on, label_pushed
 from benchmarks.dataplane.updates import ask_to_move
 from controller.client import DaemonUnreachable
-from dataplane.echo import ECHO_LABEL
-from dataplane.rules import COOKIE_TAG, Role
 from topologies.fabric import LinkId
 
 ROW = "kills"
@@ -31,9 +30,6 @@ _AFTER_S = 1.0
 _TCP_SHARE = 0.5
 _WHOLE_S = 60.0
 _LOOK_S = 0.5
-_LABEL_MATCHED = re.compile(r"\bmpls_label=(\d+)\b.* actions=")
-_LABEL_PUSHED = re.compile(r"actions=.*\bset_field:(\d+)->mpls_label\b")
-_COOKIE = re.compile(r"cookie=0x([0-9a-f]+), ")
 _GROUP_ID = re.compile(r"group_id=(\d+)")
 
 
@@ -149,21 +145,12 @@ def _is_whole(made: Stage) -> bool:
 
 def _matched(there: Held) -> Iterator[int]:
     """Labels of planned paths that a switch forwards on."""
-    for flow in there.flows:
-        found = _LABEL_MATCHED.search(flow) if _role(flow) is Role.TRANSIT else None
-        if found is not None and int(found[1]) != ECHO_LABEL:
-            yield int(found[1])
+    return (label for flow in there.flows if (label := label_forwarded_on(flow)) is not None)
 
 
-def _pushed(there: Held) -> list[int]:
+def _pushed(there: Held) -> Iterator[int]:
     """Labels that a switch puts on packets from hosts."""
-    found = (_LABEL_PUSHED.search(flow) for flow in there.flows if _role(flow) is Role.CLASSIFY)
-    return [int(each[1]) for each in found if each is not None]
-
-
-def _role(flow: str) -> Role | None:
-    cookie = int(found[1], 16) if (found := _COOKIE.search(flow)) is not None else 0
-    return Role(cookie >> 40 & 0xFF) if cookie >> 48 == COOKIE_TAG else None
+    return (label for flow in there.flows if (label := label_pushed(flow)) is not None)
 
 
 def _phase(there: Mapping[str, Held], old: frozenset[_Path]) -> str:

@@ -48,7 +48,7 @@ class Held:
         return frozenset(self.flows), self.groups, self.meters
 
 
-def ofctl(cluster: Cluster, command: str, switch: str, *arguments: str) -> str:
+def ofctl(cluster: Cluster, command: str, switch: str, *arguments: str, options: Iterable[str] = ()) -> str:
     """Run ``ovs-ofctl`` on a switch.
 
     Raises
@@ -56,7 +56,8 @@ def ofctl(cluster: Cluster, command: str, switch: str, *arguments: str) -> str:
     HeddleError
         It fails; the message carries what it said.
     """
-    line = [program("ovs-ofctl"), "-O", "OpenFlow13", command, cluster.switch.management_socket(switch), *arguments]
+    socket = cluster.switch.management_socket(switch)
+    line = [program("ovs-ofctl"), "-O", "OpenFlow13", *options, command, socket, *arguments]
     done = subprocess.run(line, capture_output=True, text=True, check=False, timeout=60)
     if done.returncode:
         raise HeddleError(f"ovs-ofctl {command} {switch} failed: {done.stderr.strip()}")
@@ -71,7 +72,8 @@ def held(cluster: Cluster, switch: str) -> Held:
             flows[_COUNTED.sub("", line).strip()] = float(age[1])
     groups = {line.strip() for line in ofctl(cluster, "dump-groups", switch).splitlines() if "group_id=" in line}
     stats = ofctl(cluster, "dump-group-stats", switch)
-    meters = {line.strip() for line in ofctl(cluster, "dump-meters", switch).splitlines() if "meter=" in line}
+    # The bands of a meter are on lines of their own, and so is what begins the answer.
+    meters = {" ".join(part.split()) for part in ofctl(cluster, "dump-meters", switch).split("meter=")[1:]}
     ages_s = {int(number): float(age) for number, age in _GROUP.findall(stats)}
     return Held(flows, frozenset(groups), frozenset(meters), ages_s)
 
