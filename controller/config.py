@@ -21,6 +21,8 @@ from pydantic import (
 )
 
 from controller.endpoint import Endpoint
+from dataplane.budget import Budget, Budgets
+from dataplane.rules import Table
 from solver.routing import Objective
 from topologies.errors import InputError
 from topologies.located import explain, first_error, read_document, validate
@@ -137,6 +139,9 @@ _Certificates = Annotated[
 ]
 
 
+_Room = Annotated[int | None, Field(ge=0)]
+
+
 class TlsConfig(BaseModel):
     """TLS to switches: both sides show certificates."""
 
@@ -161,6 +166,35 @@ class SwitchesConfig(BaseModel):
     """By dpid, SHA-256 fingerprints of the certificates that it may come with; others come with any."""
 
 
+class BudgetConfig(BaseModel):
+    """The most that a switch may hold; what is left out has no limit."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    entries: _Room = None
+    """Flow entries in all tables together."""
+    guard: _Room = None
+    """Flow entries in the guard table."""
+    classify: _Room = None
+    """Flow entries in the classify table."""
+    transit: _Room = None
+    """Flow entries in the transit table."""
+    default: _Room = None
+    """Flow entries in the table of default routing."""
+    groups: _Room = None
+    """Groups."""
+    meters: _Room = None
+    """Meters."""
+    labels: _Room = None
+    """Different MPLS labels that entries match."""
+
+    def to_budget(self) -> Budget:
+        """The budget as the compiler knows it."""
+        tables = {table: getattr(self, table.name.lower()) for table in Table}
+        limited = {table: room for table, room in tables.items() if room is not None}
+        return Budget(self.entries, limited, self.groups, self.meters, self.labels)
+
+
 class RoutingConfig(BaseModel):
     """How traffic is routed."""
 
@@ -174,6 +208,15 @@ class RoutingConfig(BaseModel):
     """What the queue of one port holds, bytes: old rules go once full queues have emptied; without it, after 2 s."""
     hold_down_s: float = Field(default=60.0, ge=0, le=3600)
     """Longest time, seconds, for which a link that keeps failing has to stay up before it is used again; 0: none."""
+    budget: BudgetConfig | None = None
+    """Table budget of every switch that has none of its own; a plan that does not fit is refused."""
+    budgets: Mapping[str, BudgetConfig] = Field(default_factory=dict)
+    """Table budgets of single switches, by name."""
+
+    def to_budgets(self) -> Budgets:
+        """The budgets as the compiler knows them."""
+        every = self.budget.to_budget() if self.budget is not None else Budget()
+        return Budgets(every, {switch: own.to_budget() for switch, own in self.budgets.items()})
 
 
 class Config(BaseModel):

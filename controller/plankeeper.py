@@ -193,6 +193,7 @@ class PlanKeeper:
             resting=resting,
             unreachable=observed.switches - reachable,
             hurried=hurried,
+            budgets=self._config.routing.to_budgets(),
         )
 
     def _better(self, than: PlanRequest) -> None:

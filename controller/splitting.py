@@ -6,7 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from controller.mending import fitting_rates, worst_utilisation
+from controller.service import PlanStatus, shares
 from dataplane.ingress import widest_first
+from dataplane.planned import LabelledPath
 from dataplane.splits import SplitRefused, deal_ports
 from solver.routing import Path, PathFlow
 from solver.share import PairPlan
@@ -59,6 +61,18 @@ def caps_of(jobs: Iterable[Job]) -> dict[Pair, float]:
             whole = None if before is None or job.rate_cap_bps is None else before + job.rate_cap_bps
             caps_bps[pair] = whole
     return {pair: cap_bps for pair, cap_bps in caps_bps.items() if cap_bps is not None}
+
+
+def labelled(plan: PlanStatus | None, jobs: Sequence[Job]) -> list[LabelledPath]:
+    """The paths of a plan, with their shares, flows and caps."""
+    if plan is None:
+        return []
+    flows, caps_bps = flows_of(jobs), caps_of(jobs)
+    return [
+        LabelledPath(*pair, path.links, path.label, share, flows.get(pair, 1), caps_bps.get(pair))
+        for path, share in zip(plan.paths, shares(plan.paths), strict=True)
+        for pair in [(path.source, path.target)]
+    ]
 
 
 def ways_of(fabric: Fabric, solution: PairPlan, flows: Mapping[Pair, int], max_utilisation: float) -> Ways:
