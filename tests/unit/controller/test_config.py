@@ -98,7 +98,7 @@ def test_an_unknown_key_inside_a_section_is_named_with_its_section(written):
     message = refusal(written("routing:\n  default: ecmp\n  utilisation: 0.9\n"))
 
     assert "line 3: unknown key 'routing.utilisation' (did you mean 'max_utilisation'?)" in message
-    assert message.endswith("known keys: default, hold_down_s, max_utilisation")
+    assert message.endswith("known keys: budget, budgets, buffer_bytes, default, hold_down_s, max_utilisation")
 
 
 @pytest.mark.parametrize(
