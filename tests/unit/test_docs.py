@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from benchmarks.attacks import __main__ as attack_rows
 from benchmarks.channel import __main__ as channel_rows
@@ -28,6 +29,8 @@ from controller.config import Config, TlsConfig, load_config
 from controller.eventlog import is_warning
 from controller.service import JobState, JobStatus
 from controller.testing import FakeService
+from dataplane.compiler import DefaultRouting, compile_rules
+from dataplane.files import RulesFile, rules_to_json
 from mininet_scenarios.daemon import free_address
 from topologies.fat_tree import fat_tree
 from topologies.files import fabric_from_json, write_fabric
@@ -106,7 +109,10 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "job.json").write_text(job)
     (demands,) = blocks(README, "csv")
     (folder / "demands.csv").write_text(demands)
-    write_fabric(fat_tree(4, capacity_bps=10e9), folder / "fabric.json")
+    fabric = fat_tree(4, capacity_bps=10e9)
+    write_fabric(fabric, folder / "fabric.json")
+    rules = compile_rules(fabric, default=DefaultRouting.ECMP)
+    (folder / "rules.json").write_text(json.dumps(rules_to_json(rules)))
     return folder
 
 
@@ -143,7 +149,7 @@ def test_the_heddle_commands_of_the_pages_work_in_their_order(site: Path, api: s
 
 
 def test_every_verb_that_asks_the_daemon_is_shown_and_takes_json(site: Path, api: str) -> None:
-    for verb in ("status", "switches", "links", "hosts", "events", "jobs"):
+    for verb in ("status", "switches", "links", "hosts", "rules", "events", "jobs"):
         assert any(words[1] == verb for words in commands_of("heddle"))
         assert isinstance(json.loads(heddle(verb, "--json", where=site, HEDDLE_API=api).stdout), dict | list)
 
@@ -189,6 +195,19 @@ def test_the_files_page_shows_a_fabric_and_a_job_that_are_read() -> None:
 
     assert fabric_from_json(json.loads(fabric), "files.md").hosts
     assert JobFile.model_validate_json(job).to_job()
+
+
+def test_the_files_page_shows_rules_that_are_read() -> None:
+    *_, shown = blocks(DOCS / "files.md", "yaml")
+
+    assert RulesFile.model_validate(yaml.safe_load(shown)).switches
+
+
+def test_the_page_on_proving_has_every_flag_and_no_other(tmp_path: Path) -> None:
+    described = heddle("verify", "rules", "--help", where=tmp_path, COLUMNS="200", TERM="dumb").stdout
+    shown = {_FLAG.search(row[0]).group(1) for row in table(DOCS / "verifying.md", "flag")}
+
+    assert shown == set(re.findall(r"--[a-z]+", described)) - {"--help"}
 
 
 def test_the_table_of_configuration_has_every_key_with_its_default(monkeypatch: pytest.MonkeyPatch) -> None:
