@@ -41,7 +41,9 @@ class Welcomes:
         self._runtime = runtime
         self._events = events
         self._foreign = foreign
-        self._default = default
+        # What a switch needs before anything is known of its ports: LLDP comes up, the rest is dropped.
+        alone = Fabric((Node("alone", NodeKind.SWITCH, dpid=1),), ())
+        self._first_rules = compile_rules(alone, default=default)["alone"]
         self._is_there = is_there
         self._ready = ready
 
@@ -52,8 +54,7 @@ class Welcomes:
     def _meet(self, name: str, switch: AccountedSwitch) -> None:
         try:
             read = switch.read_rules()
-            first = self._first_rules(name, switch.dpid)
-            rules, refused = add_missing(switch, read.rules, first, turns(self._runtime))
+            rules, refused = add_missing(switch, read.rules, self._first_rules, turns(self._runtime))
         except HeddleError as error:
             if switch.is_connected:
                 self._events.note("switch-silent", f"switch {name} did not take its first rules: {error}", name)
@@ -70,8 +71,3 @@ class Welcomes:
         self._runtime.sleep(RETRY_S)
         if self._is_there(switch):
             self._meet(name, switch)
-
-    def _first_rules(self, name: str, dpid: int) -> SwitchRules:
-        """What a switch needs before anything is known of its ports: LLDP comes up, the rest is dropped."""
-        alone = Fabric((Node(name, NodeKind.SWITCH, dpid=dpid),), ())
-        return compile_rules(alone, default=self._default)[name]
