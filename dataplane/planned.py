@@ -84,6 +84,8 @@ class PlannedTable:
         self._default = default
         self._labels = labels
         self._groups = groups
+        self._known: set[tuple[int, int, int]] = set()
+        self._actions: dict[tuple[int, int | None, int], Action] = {}
         self.flows: set[FlowRule] = set()
 
     def add(self, label: int, link: LinkId, in_port: int, leaf: int) -> None:
@@ -91,14 +93,21 @@ class PlannedTable:
 
         Paths may share the label, and come from elsewhere.
         """
+        if (label, link.port, in_port) in self._known:
+            return
+        self._known.add((label, link.port, in_port))
         anywhere = self._forward(link.port, None, leaf)
         self.flows.add(_transit(label, None, anywhere))
         if (here := self._forward(link.port, in_port, leaf)) != anywhere:
             self.flows.add(_transit(label, in_port, here))
 
     def _forward(self, port: int, in_port: int | None, leaf: int) -> Action:
-        fallback = self._fallback(port, in_port, leaf)
-        return Output(port) if fallback is None else self._groups.use(failover_group(port, *fallback))
+        action = self._actions.get((port, in_port, leaf))
+        if action is None:
+            fallback = self._fallback(port, in_port, leaf)
+            action = Output(port) if fallback is None else self._groups.use(failover_group(port, *fallback))
+            self._actions[port, in_port, leaf] = action
+        return action
 
     def _fallback(self, port: int, in_port: int | None, leaf: int) -> tuple[tuple[Action, ...], int] | None:
         """What to do where a port is dead, and the port by which that leaves; None where nothing helps."""

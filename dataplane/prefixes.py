@@ -8,7 +8,7 @@ leaf, and ends there; it cannot go round.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 
 _BITS = 32
@@ -28,12 +28,21 @@ class Block:
         The leaf, where it is one for all; -1 else.
     halves : tuple of Block
         Two, or none where there is one owner.
+    owners : int
+        All leaves that some of it belongs to, as bits.
     """
 
     value: int
     length: int
     owner: int
     halves: tuple[Block, ...] = ()
+    owners: int = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        owners = 0 if self.halves else 1 << self.owner
+        for half in self.halves:
+            owners |= half.owners
+        object.__setattr__(self, "owners", owners)
 
     def __str__(self) -> str:
         address = str(IPv4Address(self.value))
@@ -115,17 +124,20 @@ def _find_possible(block: Block, choices: Sequence[int], possible: dict[int, int
 def exactly(block: Block, choices: Mapping[int, int]) -> Iterator[tuple[Block, int]]:
     """Prefixes for the addresses of the leaves named, and no others: the fewest that do not overlap."""
     found: list[tuple[Block, int]] = []
-    whole = _cover(block, choices, found)
+    wanted = sum(1 << leaf for leaf in choices)
+    whole = _cover(block, choices, wanted, found)
     if whole is not None:
         found.append((block, whole))
     yield from found
 
 
-def _cover(block: Block, choices: Mapping[int, int], found: list[tuple[Block, int]]) -> int | None:
+def _cover(block: Block, choices: Mapping[int, int], wanted: int, found: list[tuple[Block, int]]) -> int | None:
     """The choice of a whole block; where it has none, that of its halves is put among what was found."""
+    if not block.owners & wanted:
+        return None
     if not block.halves:
         return choices.get(block.owner)
-    one, other = (_cover(half, choices, found) for half in block.halves)
+    one, other = (_cover(half, choices, wanted, found) for half in block.halves)
     if one is not None and one == other:
         return one
     found += ((half, choice) for half, choice in zip(block.halves, (one, other), strict=True) if choice is not None)

@@ -81,6 +81,8 @@ class GroupTable:
 
     def use(self, group: Group) -> ToGroup:
         """Take a group in, and say how a rule hands packets to it."""
+        if self._groups.get(group.id) is group:
+            return ToGroup(group.id)
         group_id = free_id(group.id, lambda known: not _same(self._groups.get(known, group), group))
         self._groups.setdefault(group_id, group if group_id == group.id else replace(group, id=group_id))
         return ToGroup(group_id)
