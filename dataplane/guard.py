@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
+from functools import lru_cache
 
 from dataplane.rules import (
     ETH_TYPE_ARP,
@@ -58,24 +59,52 @@ def guard_flows(
     hosts : set of (int, Node)
         Port and host, for hosts attached to this switch.
     """
-    yield _rule(_LLDP, Match(eth_type=ETH_TYPE_LLDP), _TO_CONTROLLER, meter_id=METER_ID_BASE)
-    yield _rule(_MISS, Match())
-    for port in edge_ports | fabric_ports:
-        yield _rule(_KNOWN, Match(in_port=port, eth_type=ETH_TYPE_LLDP), _TO_CONTROLLER, meter_id=port_meter(port))
+    yield _LLDP_RULE
+    yield _MISS_RULE
     for port in edge_ports:
-        yield asking_rule(port)
-        # The same fate as everything else, but with a counter of its own: somebody forges labels.
-        yield _rule(_KIND, Match(in_port=port, eth_type=ETH_TYPE_MPLS))
-        yield _rule(_REFUSED, Match(in_port=port))
+        yield from _edge_rules(port)
     for port in fabric_ports:
-        yield _rule(_KIND, Match(in_port=port, eth_type=ETH_TYPE_MPLS), goto=Table.TRANSIT)
-        yield _rule(_KIND, Match(in_port=port, eth_type=ETH_TYPE_IPV4), goto=Table.DEFAULT)
-        yield _rule(_KIND, Match(in_port=port, eth_type=ETH_TYPE_ARP), goto=Table.DEFAULT)
+        yield from _fabric_rules(port)
     for port, host in hosts:
-        address = Match(in_port=port, eth_type=ETH_TYPE_IPV4, eth_src=host.mac, ipv4_src=host.ip)
-        yield _rule(_KNOWN, address, goto=Table.CLASSIFY)
-        sender = Match(in_port=port, eth_type=ETH_TYPE_ARP, eth_src=host.mac, arp_spa=host.ip, arp_sha=host.mac)
-        yield _rule(_KNOWN, sender, goto=Table.DEFAULT, meter_id=port_meter(port))
+        yield from _host_rules(port, host.mac, host.ip)
+
+
+# The same rules are wanted with every plan, on very many switches: what is the same object is compared at once.
+
+
+@lru_cache(maxsize=4_096)
+def _edge_rules(port: int) -> tuple[FlowRule, ...]:
+    return (
+        _known_lldp(port),
+        asking_rule(port),
+        # The same fate as everything else, but with a counter of its own: somebody forges labels.
+        _rule(_KIND, Match(in_port=port, eth_type=ETH_TYPE_MPLS)),
+        _rule(_REFUSED, Match(in_port=port)),
+    )
+
+
+@lru_cache(maxsize=4_096)
+def _fabric_rules(port: int) -> tuple[FlowRule, ...]:
+    return (
+        _known_lldp(port),
+        _rule(_KIND, Match(in_port=port, eth_type=ETH_TYPE_MPLS), goto=Table.TRANSIT),
+        _rule(_KIND, Match(in_port=port, eth_type=ETH_TYPE_IPV4), goto=Table.DEFAULT),
+        _rule(_KIND, Match(in_port=port, eth_type=ETH_TYPE_ARP), goto=Table.DEFAULT),
+    )
+
+
+@lru_cache(maxsize=65_536)
+def _host_rules(port: int, mac: str | None, ip: str | None) -> tuple[FlowRule, ...]:
+    address = Match(in_port=port, eth_type=ETH_TYPE_IPV4, eth_src=mac, ipv4_src=ip)
+    sender = Match(in_port=port, eth_type=ETH_TYPE_ARP, eth_src=mac, arp_spa=ip, arp_sha=mac)
+    return (
+        _rule(_KNOWN, address, goto=Table.CLASSIFY),
+        _rule(_KNOWN, sender, goto=Table.DEFAULT, meter_id=port_meter(port)),
+    )
+
+
+def _known_lldp(port: int) -> FlowRule:
+    return _rule(_KNOWN, Match(in_port=port, eth_type=ETH_TYPE_LLDP), _TO_CONTROLLER, meter_id=port_meter(port))
 
 
 def _rule(
@@ -86,3 +115,7 @@ def _rule(
     meter_id: int | None = None,
 ) -> FlowRule:
     return FlowRule(Table.GUARD, priority, match, actions, goto, meter_id, Role.GUARD)
+
+
+_LLDP_RULE = _rule(_LLDP, Match(eth_type=ETH_TYPE_LLDP), _TO_CONTROLLER, meter_id=METER_ID_BASE)
+_MISS_RULE = _rule(_MISS, Match())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 
 from dataplane.planned import LabelledPath
 from dataplane.rules import (
@@ -12,7 +13,6 @@ from dataplane.rules import (
     IP_PROTO_UDP,
     METER_ID_END,
     RATE_CAP_ID_BASE,
-    Action,
     Bucket,
     FlowRule,
     GroupType,
@@ -144,20 +144,33 @@ def _rule(
     ip_proto: int | None = None,
     ports: Masked | None = None,
 ) -> FlowRule:
+    # Within one switch nothing needs a label.
+    label, port = (path.label, None) if len(path.links) > 2 else (None, path.links[1].port)
+    return _marking(ends[0].ip, ends[1].ip, label, port, meter_id, ip_proto, ports)
+
+
+@lru_cache(maxsize=65_536)
+def _marking(
+    source_ip: str | None,
+    target_ip: str | None,
+    label: int | None,
+    port: int | None,
+    meter_id: int | None,
+    ip_proto: int | None,
+    ports: Masked | None,
+) -> FlowRule:
     match = Match(
         eth_type=ETH_TYPE_IPV4,
-        ipv4_src=ends[0].ip,
-        ipv4_dst=ends[1].ip,
+        ipv4_src=source_ip,
+        ipv4_dst=target_ip,
         ip_proto=ip_proto,
         tcp_src=ports if ip_proto == IP_PROTO_TCP else None,
         udp_src=ports if ip_proto == IP_PROTO_UDP else None,
     )
-    actions: tuple[Action, ...] = (PushLabel(path.label),)
-    goto: Table | None = Table.TRANSIT
-    if len(path.links) == 2:
-        actions, goto = (Output(path.links[1].port),), None
     priority = _PAIR if ip_proto is None else _SPLIT
-    return FlowRule(Table.CLASSIFY, priority, match, actions, goto, meter_id, Role.CLASSIFY)
+    if label is None:
+        return FlowRule(Table.CLASSIFY, priority, match, (Output(port or 0),), None, meter_id, Role.CLASSIFY)
+    return FlowRule(Table.CLASSIFY, priority, match, (PushLabel(label),), Table.TRANSIT, meter_id, Role.CLASSIFY)
 
 
 def _check_split(paths: Sequence[LabelledPath]) -> None:
