@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 Answer: TypeAlias = PlanAnswer | HeddleError
 Deliver: TypeAlias = Callable[[PlanRequest, Answer], None]
 
+_IDLE_S = 0.5
+
 
 class PlanMaker(Protocol):
     """What answers plan requests, some time after each."""
@@ -37,11 +39,13 @@ def _work(pipe: Connection) -> None:
     """Answer requests until the other end of the pipe is gone (the daemon stopped or died)."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     session, verifier, shortener = Session(Fabric((), ())), Verifier(), Shortener()
-    # Collections would come in the middle of a plan; they come between two.
+    # Collections would come in the middle of a plan; they come while nobody waits for one.
     gc.disable()
     while True:
         try:
-            request: PlanRequest = pipe.recv()
+            if not pipe.poll(_IDLE_S):
+                gc.collect()
+            request: PlanRequest = shortener.whole_request(pipe.recv())
         except (EOFError, OSError):
             return
         answer: ShortAnswer | HeddleError
@@ -57,7 +61,6 @@ def _work(pipe: Connection) -> None:
         except (BrokenPipeError, OSError):
             return
         del request, answer
-        gc.collect()
 
 
 def _unexpected(error: Exception) -> HeddleError:
@@ -140,7 +143,7 @@ class Planner:
         if pipe is None:
             return HeddleError("the planning process did not start; see the log")
         try:
-            pipe.send(request)
+            pipe.send(self._lengthener.short_request(request))
             if pipe.poll(self.deadline_s):
                 answer: ShortAnswer | HeddleError = pipe.recv()
                 return self._lengthener.lengthen(answer) if isinstance(answer, ShortAnswer) else answer

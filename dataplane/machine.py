@@ -133,11 +133,7 @@ class UpdateMachine:
         self.rules = dict(self._old)
         self.left_s = dict(left_s or {})
         self._before_step: dict[str, SwitchRules] = {}
-        self._steps = deque(
-            _Step(stage.operations, stage.kind)
-            for stage in self._schedule.stages
-            if stage.kind is not StageKind.CLEARING
-        )
+        self._steps = deque(_Step(stage.operations, stage.kind) for stage in self._schedule.stages)
         self._flips = plan_flips(self._schedule.stages)
         self._step: _Step | None = None
         self._outstanding: dict[str, tuple[Operation, ...]] = {}

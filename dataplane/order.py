@@ -190,6 +190,8 @@ class _Ordering:
     def _wait_downstream(self, around: tuple[Region, ...]) -> None:
         """Of all destinations that lie in just these regions: who changes after whom."""
         moved = self._moves(around)
+        if len(moved) < 2:
+            return
         look = self._destinations
         for switch, changes in moved.items():
             for downstream in look.next_among(1, switch, around, moved):
@@ -298,7 +300,8 @@ class _Ordering:
     ) -> None:
         """Put rules for packets that are under way towards a switch which will send them back before its changes."""
         for address, eth_type, around in self._hosts(regions):
-            for switch, changes in self._moves(around).items():
+            moved = self._moves(around)
+            for switch, changes in moved.items() if len(moved) > 1 else ():
                 for rule, port in self._turning_back(switch, around):
                     moments = [number for number in changes if number in levels]
                     if not moments:

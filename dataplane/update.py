@@ -153,6 +153,7 @@ def schedule(
     fabric: Fabric | None = None,
     before: Fabric | None = None,
     rounds: Mapping[tuple[str, str], int] | None = None,
+    clears: bool = True,
 ) -> Schedule:
     """The order of an update; without a stage where nothing changes.
 
@@ -176,6 +177,8 @@ def schedule(
     rounds : mapping of (str, str) to int, optional
         In which round each planned pair flips, by the addresses of source and target; those that are missing flip in
         round 0.
+    clears : bool
+        Whether the last stage is wanted; an update finds out what can go when it comes to that.
     """
     every = sorted(old.keys() | new.keys())
     old = {switch: old.get(switch, SwitchRules()) for switch in every}
@@ -191,10 +194,11 @@ def schedule(
         found.append(
             Stage({switch: (*flips[switch].get(number, ()), *hops.get(switch, ())) for switch in every}, StageKind.FLIP)
         )
-    moved = old
-    for stage in found:
-        moved = apply_stage(moved, stage, rest)
-    found.append(Stage(clearing(moved, new, rest=rest), StageKind.CLEARING))
+    if clears:
+        moved = old
+        for stage in found:
+            moved = apply_stage(moved, stage, rest)
+        found.append(Stage(clearing(moved, new, rest=rest), StageKind.CLEARING))
     kept = (
         replace(stage, operations={switch: ops for switch, ops in stage.operations.items() if ops}) for stage in found
     )

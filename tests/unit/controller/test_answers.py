@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import pickle
+from typing import TypeVar
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controller.answers import Lengthener, ShortAnswer, Shortener
-from controller.planning import PlanAnswer
+from controller.answers import Lengthener, Shortener
+from controller.planning import PlanAnswer, PlanRequest
+from controller.service import PlannedPath, PlanStatus
+from dataplane.compiler import DefaultRouting
 from dataplane.rules import Bucket, FlowRule, Group, GroupType, Match, Meter, Output, RuleSet, SwitchRules, Table
+from solver.routing import Objective
+from topologies.fabric import Fabric, LinkId
+
+Short = TypeVar("Short")
 
 FLOWS = tuple(FlowRule(Table.TRANSIT, 100, Match(mpls_label=label), (Output(1),)) for label in range(16, 22))
 GROUPS = tuple(Group(number, GroupType.SELECT, (Bucket((Output(number),)),)) for number in range(1, 4))
@@ -24,16 +31,34 @@ RULES = st.builds(SwitchRules, subsets(FLOWS), subsets(GROUPS), subsets(METERS))
 RULE_SETS: st.SearchStrategy[RuleSet] = st.dictionaries(st.sampled_from(["s1", "s2", "s3"]), RULES)
 
 
-def travelled(short: ShortAnswer) -> ShortAnswer:
-    return pickle.loads(pickle.dumps(short))
+def travelled(short: Short) -> Short:
+    return pickle.loads(pickle.dumps(short))  # noqa: S301
 
 
-@given(st.lists(RULE_SETS, max_size=5))
-def test_every_answer_arrives_whole(sent: list[RuleSet]) -> None:
+PATHS = tuple(PlannedPath("j", "h1", f"h{n}", 15 + n, (LinkId("h1", 1), LinkId("s1", n)), 1e9) for n in range(2, 6))
+PLANS = st.none() | st.builds(
+    PlanStatus, st.integers(1, 9), st.just(1), st.just("min-delay"), *[st.just(0.5)] * 6, st.just("e"), st.just("r"),
+    st.lists(st.sampled_from(PATHS), unique=True).map(tuple),
+)  # fmt: skip
+
+
+@given(st.lists(st.tuples(RULE_SETS, PLANS), max_size=5))
+def test_every_answer_arrives_whole(sent: list[tuple[RuleSet, PlanStatus | None]]) -> None:
     shortener, lengthener = Shortener(), Lengthener()
-    for rules in sent:
-        answer = PlanAnswer(rules, None, {"j": "why"})
+    for rules, plan in sent:
+        answer = PlanAnswer(rules, plan, {"j": "why"})
         assert lengthener.lengthen(travelled(shortener.shorten(answer))) == answer
+
+
+@given(PLANS, PLANS)
+def test_every_request_arrives_whole(first: PlanStatus | None, other: PlanStatus | None) -> None:
+    shortener, lengthener = Shortener(), Lengthener()
+    got = lengthener.lengthen(travelled(shortener.shorten(PlanAnswer({}, first))))
+    for plan, travels in ((got.plan, first is None), (other, True), (None, True)):
+        request = PlanRequest(Fabric((), ()), {}, (), DefaultRouting.ECMP, 0.95, Objective.MIN_DELAY, active=plan)
+        short = travelled(lengthener.short_request(request))
+        assert shortener.whole_request(short) == request
+        assert (short.request.active == plan) is (travels or plan is None)
 
 
 def test_what_stays_does_not_travel_and_stays_the_same_object() -> None:
@@ -51,5 +76,6 @@ def test_what_stays_does_not_travel_and_stays_the_same_object() -> None:
 
 
 def test_a_rule_that_has_travelled_is_found_among_its_equals() -> None:
-    assert hash(FLOWS[0]) == hash(pickle.loads(pickle.dumps(FLOWS[0])))
-    assert pickle.loads(pickle.dumps(FLOWS[0])) in set(FLOWS)
+    flow = pickle.loads(pickle.dumps(FLOWS[0]))  # noqa: S301
+    assert hash(flow) == hash(FLOWS[0])
+    assert flow in set(FLOWS)
