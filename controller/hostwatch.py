@@ -78,15 +78,14 @@ class HostWatch:
     # ── what comes in ────────────────────────────────────────────────────────────────────────────
 
     def frame_arrived(self, at: PortId, headers: Headers, discovery: Discovery, now_s: float) -> list[Change]:
-        """Take what a host's frame tells, and answer what it asks; what is no ARP from an edge port is dropped."""
+        """Take what a host's frame tells, and answer what it asks; other frames are dropped."""
         if headers.source.startswith(OUR_MACS):
             return [_spoofed(at, "comes from an address of the controller's")]
         arp = headers.arp if not headers.vlan_ids else None
-        if (
-            arp is None
-            or arp.operation not in (ARP_REQUEST, ARP_REPLY)
-            or discovery.role(at) is not PortRole.EDGE
-        ):  # fmt: skip
+        role = discovery.role(at)
+        if arp is not None and role is PortRole.FABRIC and self._asks_on(arp, headers.source, now_s):
+            return []
+        if arp is None or arp.operation not in (ARP_REQUEST, ARP_REPLY) or role is not PortRole.EDGE:
             self._events.counts["packet-unwanted"] += 1
             return []
         if arp.sender_mac != headers.source:
@@ -111,6 +110,16 @@ class HostWatch:
             # Nothing is passed on for others: it would have hosts believe what the table does not.
             self._arp.answer(at, arp, now_s)
         return changes
+
+    def _asks_on(self, arp: Arp, source: str, now_s: float) -> bool:
+        """Take a known host's question that went on to another switch: it comes up where the address would be."""
+        asker = self.table.find(arp.sender_ip)
+        if arp.operation != ARP_REQUEST or asker is None or asker.at is None:
+            return False
+        if not asker.mac == arp.sender_mac == source:
+            return False
+        self._arp.answer(asker.at, arp, now_s)
+        return True
 
     def _contested(self, claim: Claim, heard: Heard, arp: Arp, now_s: float) -> list[Change]:
         self._events.counts["host-claims"] += 1

@@ -73,6 +73,8 @@ class Lan:
         Ports whose hosts can not be asked, with the reason.
     jobs : set of str
         Names of hosts on which jobs run.
+    fabric_ports : set of PortId
+        Ports that lead to switches.
     """
 
     def __init__(
@@ -84,6 +86,7 @@ class Lan:
         self.deaf: set[PortId] = set()
         self.places: dict[PortId, Place] = {}
         self.jobs: set[str] = set()
+        self.fabric_ports: set[PortId] = set()
         self.sent: list[Sent] = []
         self.changes: list[Change] = []
         self.events = EventLog((), lambda _: None)
@@ -105,6 +108,8 @@ class Lan:
         return [change.kind for change in self.changes]
 
     def role(self, port: PortId) -> PortRole:
+        if port in self.fabric_ports:
+            return PortRole.FABRIC
         return PortRole.UNKNOWN if self.places.get(port) in (Place.LOST, Place.NOT_YET) else PortRole.EDGE
 
     def find(self, ip: str) -> Host | None:

@@ -90,6 +90,29 @@ def test_who_asks_whether_an_address_is_free_is_answered_and_not_learned(lan: La
     assert [(sent.port, sent.arp.operation, sent.arp.sender_mac) for sent in lan.sent] == [(P3, ARP_REPLY, ONE.mac)]
 
 
+@pytest.mark.parametrize(
+    ("mac", "ip", "operation", "source", "searched"),
+    [
+        (ONE.mac, ONE.ip, ARP_REQUEST, ONE.mac, True),
+        (ONE.mac, ONE.ip, ARP_REPLY, ONE.mac, False),
+        (ONE.mac, ONE.ip, ARP_REQUEST, THIEF, False),
+        (THIEF, ONE.ip, ARP_REQUEST, THIEF, False),
+        (THIEF, "10.0.0.66", ARP_REQUEST, THIEF, False),
+    ],
+)
+def test_a_question_that_went_on_to_another_switch_is_searched_for_where_its_asker_is_known(
+    lan: Lan, mac: str, ip: str, operation: int, source: str, searched: bool
+) -> None:
+    between = PortId(2, 9)
+    lan.fabric_ports.add(between)
+    lan.send(between, Arp(operation, mac, ip, NOBODY, "10.0.0.99"), source)
+    lan.run(1)
+    assert {sent.port for sent in lan.sent if sent.arp.target_ip == "10.0.0.99"} == ({P2, P3} if searched else set())
+    assert (lan.owner(ONE.ip), lan.owner(TWO.ip)) == ((ONE.mac, P1), (TWO.mac, P2))
+    assert lan.find("10.0.0.66") is None
+    assert lan.events.counts["packet-unwanted"] == (not searched)
+
+
 def test_nothing_is_passed_on_for_somebody_who_is_not_who_it_says(lan: Lan) -> None:
     forged = ((THIEF, ONE.ip), (ONE.mac, "10.0.0.77"), (ONE.mac, ONE.ip))
     for mac, ip in forged:
