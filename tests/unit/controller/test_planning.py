@@ -106,3 +106,67 @@ def test_another_allowed_utilisation_makes_the_plan_anew() -> None:
     second = make_plan(request(after=first, max_utilisation=0.5))
     assert planned(second).share == pytest.approx(0.5)
     assert planned(second).max_utilisation == 0.5
+
+
+# ── in a hurry ───────────────────────────────────────────────────────────────────────────────────
+
+
+def test_in_a_hurry_pairs_that_lost_a_link_move_and_the_others_keep_path_and_label() -> None:
+    first = make_plan(request(hurried=True))
+    used = planned(first).paths[0].links[1]
+    second = make_plan(request(without(FABRIC, used), after=first, hurried=True))
+    cable = {used, FABRIC.link_by_id[used].reverse_id}
+    former = {(path.source, path.target): path for path in planned(first).paths}
+    for path in planned(second).paths:
+        before = former[path.source, path.target]
+        assert cable.isdisjoint(path.links)
+        assert (path == before) is cable.isdisjoint(before.links)
+    assert planned(second).engine == "mending"
+    assert planned(second).epoch == planned(first).epoch + 1
+    assert second.betterable
+    assert second.solved_on is None
+
+
+def test_what_was_mended_is_bettered_or_proved_afterwards() -> None:
+    whole = make_plan(request(job=TWO_FROM_ONE_EDGE, hurried=True))
+    broken = without(FABRIC, LinkId("e0-0", 3))
+    mended = make_plan(request(broken, TWO_FROM_ONE_EDGE, whole, hurried=True))
+    best = make_plan(request(broken, TWO_FROM_ONE_EDGE, mended))
+    assert planned(mended).share == pytest.approx(0.475)
+    assert planned(mended).worst_link_utilisation <= 0.95 * (1 + 1e-9)
+    assert planned(best).share >= planned(mended).share * (1 - 1e-6)
+    assert not best.betterable
+    assert planned(best).engine != "mending"
+
+
+def test_in_a_hurry_a_link_that_comes_back_changes_no_path_and_is_worth_a_look() -> None:
+    whole = make_plan(request(job=TWO_FROM_ONE_EDGE, hurried=True))
+    broken = without(FABRIC, LinkId("e0-0", 3))
+    mended = make_plan(request(broken, TWO_FROM_ONE_EDGE, whole, hurried=True))
+    restored = make_plan(request(FABRIC, TWO_FROM_ONE_EDGE, mended, hurried=True))
+    assert planned(restored).paths == planned(mended).paths
+    assert restored.betterable
+    best = make_plan(request(FABRIC, TWO_FROM_ONE_EDGE, restored))
+    assert planned(best).share == pytest.approx(0.95)
+
+
+def test_in_a_hurry_jobs_that_changed_are_planned_as_ever() -> None:
+    first = make_plan(request(hurried=True))
+    second = make_plan(request(job=TWO_FROM_ONE_EDGE, after=first, hurried=True))
+    assert {path.job for path in planned(second).paths} == {"t"}
+    assert not second.betterable
+
+
+def test_pairs_flip_in_an_order_that_no_link_minds() -> None:
+    first = make_plan(request(hurried=True))
+    used = planned(first).paths[0].links[1]
+    second = make_plan(request(without(FABRIC, used), after=first, hurried=True))
+    moved = {
+        (path.source, path.target)
+        for path in set(planned(first).paths) ^ set(planned(second).paths)
+        if path.rate_bps > 0
+    }
+    addresses = {host.id: host.ip for host in FABRIC.hosts}
+    flipping = {pair for pairs in second.flips.rounds for pair in pairs}
+    assert {(addresses[source], addresses[target]) for source, target in moved} <= flipping
+    assert second.flips.overloads == ()
