@@ -20,6 +20,7 @@ from controller.cordons import Cordons
 from controller.damping import Damping
 from controller.discovery import Change, Discovery, PortId
 from controller.eventlog import WRITE_S, EventLog
+from controller.expectation import expectation
 from controller.foreign import ForeignFlows
 from controller.hostcheck import Place
 from controller.hostwatch import HostWatch
@@ -178,7 +179,7 @@ class Core:
 
     def start(self) -> None:
         """Start the planner."""
-        self._keeper.start()
+        self._keeper.start(expectation(self._declared, self._hosts, self._cordons, self._name))
         self._publish_statuses()
 
     def stop(self) -> None:

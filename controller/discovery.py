@@ -271,6 +271,9 @@ class Discovery:
         self.contested -= {sender, at}
         for end in (sender, at):
             self._schedule.put(end, Pace.FABRIC, now_s)
+        if receiving.peer is None:
+            # What it sent before may have come too early for the other end; a link needs both.
+            self._schedule.put_first(at, now_s)
         self._confirm(sender, sending, probe.nonce)
         changes.append(Change(False, "link-seen", f"port {sender} leads to {at}"))
         return changes

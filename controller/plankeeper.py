@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from controller.config import Config
 from controller.eventlog import EventLog
+from controller.foresight import Foresight
 from controller.installer import Installer, Outcome, Target
 from controller.jobs import JobTable
 from controller.planner import Answer, Deliver, PlanMaker
@@ -97,6 +98,7 @@ class PlanKeeper:
         self._planner = planner(self._deliver)
         self._optimiser = planner(self._deliver)
         self._optimises = False
+        self._foresight = Foresight()
         # What planned traffic follows as far as is known: the plan before, while another is being installed.
         self._followed = self.plan
         self._resting = RestingLabels(store, runtime.now_s())
@@ -109,9 +111,13 @@ class PlanKeeper:
         self._refusals: dict[str, int] = {}
         self._left_until_s: dict[str, float] = {}
 
-    def start(self) -> None:
-        """Start the planner."""
+    def start(self, expected: Observed | None = None) -> None:
+        """Start the planner, which begins with what is expected to be observed."""
         self._planner.start()
+        if expected is not None:
+            request = replace(self._question(expected), unreachable=frozenset[str]())
+            self._foresight.asked(request)
+            self._planner.ask(request)
 
     def stop(self) -> None:
         """Stop the planner; the switches keep their rules."""
@@ -173,11 +179,21 @@ class PlanKeeper:
         request = self._question(observed)
         if anew or self._request is None or request.situation != self._request.situation:
             self._request = request
+            if not self._foresight.foresaw(request):
+                self._planner.ask(request)
+            elif self._foresight.is_answered:
+                self._use_foresight(request)
+
+    def _use_foresight(self, request: PlanRequest) -> None:
+        answer = self._foresight.take(request)
+        if answer is None:
             self._planner.ask(request)
+        else:
+            self._runtime.call_soon(lambda: self._planned(request, answer))
 
     def _question(self, observed: Observed, *, hurried: bool = True) -> PlanRequest:
         reachable = self.installer.reachable - self._left_until_s.keys()
-        resting = self._resting.at(self._runtime.now_s(), self.installer.reachable)
+        resting = self._resting.at(self._runtime.now_s(), self.installer.reachable, self.installer.pushed())
         return PlanRequest(
             fabric=observed.fabric,
             edge_ports=observed.edge_ports,
@@ -215,6 +231,10 @@ class PlanKeeper:
         self._runtime.call_soon(lambda: self._planned(request, answer))
 
     def _planned(self, request: PlanRequest, answer: Answer) -> None:
+        if request is self._foresight.request:
+            if (waiting := self._foresight.answered(answer)) is not None:
+                self._use_foresight(waiting)
+            return
         self._events.counts["plans"] += 1
         if not self._is_current(request):
             return

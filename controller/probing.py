@@ -72,6 +72,12 @@ class ProbeSchedule:
             heapq.heappush(self._heap, (due_s, port))
             self._compact()
 
+    def put_first(self, port: PortId, now_s: float) -> None:
+        """Probe a port as if it had never been probed, once."""
+        if port in self._pace and self._due_s[port] > now_s:
+            self._due_s[port] = now_s
+            self._first.append((now_s, port))
+
     def set_pace(self, port: PortId, pace: Pace) -> None:
         """Change how often a port is probed after its next probe, if it is probed at all."""
         if port in self._pace:

@@ -228,11 +228,12 @@ class World:
         declared: Fabric | None = FABRIC,
         objective: Objective = Objective.MIN_DELAY,
         config: Config | None = None,
+        planning_s: float = 0.01,
     ) -> None:
         self._config = config or Config(state_dir=directory, objective=objective)
         self.fabric, self._declared, self._directory = fabric, declared, directory
         self.time = FakeTime()
-        self.planning_s = 0.01
+        self.planning_s = planning_s
         self.connected: dict[int, FakeSwitch] = {}
         self.names = {node.dpid: node.id for node in fabric.switches}
         self.tables = {node.dpid: SwitchRules() for node in fabric.switches}
