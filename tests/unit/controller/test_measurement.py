@@ -28,3 +28,10 @@ def test_a_restarted_switch_starts_anew() -> None:
     assert meter.sent_bps(PORT) is None
     meter.read(PORT, Reading(4.0, 10, 1010))
     assert meter.sent_bps(PORT) == 8000
+
+
+def test_readings_that_waited_together_make_no_rate_of_their_own() -> None:
+    meter = LoadMeter()
+    for reading in (Reading(1.0, 0, 0), Reading(3.0, 0, 2000), Reading(3.001, 0, 3000), Reading(4.0, 0, 4000)):
+        meter.read(PORT, reading)
+    assert meter.sent_bps(PORT) == 16_000
