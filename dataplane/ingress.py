@@ -167,7 +167,8 @@ def _marking(
         tcp_src=ports if ip_proto == IP_PROTO_TCP else None,
         udp_src=ports if ip_proto == IP_PROTO_UDP else None,
     )
-    priority = _PAIR if ip_proto is None else _SPLIT
+    # Rules of two plans are side by side during an update: those that overlap must not have one priority.
+    priority = _PAIR if ports is None else _SPLIT + ports.mask.bit_count()
     if label is None:
         return FlowRule(Table.CLASSIFY, priority, match, (Output(port or 0),), None, meter_id, Role.CLASSIFY)
     return FlowRule(Table.CLASSIFY, priority, match, (PushLabel(label),), Table.TRANSIT, meter_id, Role.CLASSIFY)

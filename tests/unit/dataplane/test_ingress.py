@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import replace
+from itertools import permutations
 
 import pytest
 
@@ -27,7 +29,9 @@ from dataplane.rules import (
     ToGroup,
 )
 from dataplane.testing import fault, identity
+from dataplane.update import StageKind, apply_operations, apply_stage, stages
 from dataplane.verifier import verify
+from solver.routing import Path
 from topologies.errors import InputError
 from topologies.fabric import LinkId
 from topologies.fat_tree import fat_tree
@@ -165,7 +169,7 @@ def test_the_verifier_looks_at_ports_that_only_one_mask_tells_apart() -> None:
     rules = compiled(paths)
     rule = next(rule for rule in classify(rules) if rule.match.ip_proto == IP_PROTO_UDP)
     stray = replace(
-        rule, priority=130, match=replace(rule.match, udp_src=Masked(0x8000, 0xFF00)), actions=(), goto=None
+        rule, priority=140, match=replace(rule.match, udp_src=Masked(0x8000, 0xFF00)), actions=(), goto=None
     )
     with pytest.raises(VerificationError, match="dropped at e0-0"):
         verify(K4, with_rule(rules, rule, rule, stray), paths, pairs=())
@@ -192,3 +196,47 @@ def test_caps_of_two_pairs_have_two_meters_even_where_their_hashes_agree(monkeyp
 def test_another_cap_is_another_meter_so_that_none_is_ever_changed() -> None:
     one, other = (CapTable().use(("10.0.0.1", "10.0.0.2"), rate) for rate in (1e6, 2e6))
     assert one != other
+
+
+def states(old: RuleSet, new: RuleSet) -> Iterator[RuleSet]:
+    """The rules of the ingress after each single operation of an update, all other switches at their stage's end."""
+    rules = old
+    for stage in stages(old, new, fabric=K4):
+        done = apply_stage(rules, stage)
+        operations = stage.operations.get("e0-0", ())
+        if stage.kind is not StageKind.CLEARING:
+            for count in range(len(operations) + 1):
+                yield {**done, "e0-0": apply_operations(rules["e0-0"], operations[:count])}
+        rules = done
+        yield rules
+
+
+def ways_of_flows(rules: RuleSet) -> list[frozenset[Path]]:
+    """The ways of a packet without ports, and of each of some flows."""
+    network, ends = Network(K4, rules), (identity(K4, "h1"), identity(K4, "h16"))
+    packets = [ipv4_packet(*ends)] + [
+        ipv4_packet(*ends, ip_proto=proto, src_port=port, dst_port=4791)
+        for proto in (IP_PROTO_TCP, IP_PROTO_UDP)
+        for port in range(16)
+    ]
+    return [network.ways("h1", packet, "h16") for packet in packets]
+
+
+SPLITS = {
+    "whole": split(1.0, flows=1),
+    "halves": split(0.5, 0.5, flows=4),
+    "quarters": split(0.25, 0.25, 0.5, flows=4),
+    "eighths": split(0.125, 0.5, 0.375, flows=8),
+    "hashed": [path(1, 0.5, 77, flows=MANY), path(3, 0.5, 79, flows=MANY)],
+    "unplanned": [],
+}
+
+
+@pytest.mark.parametrize(("before", "after"), list(permutations(SPLITS, 2)))
+def test_while_a_pair_is_split_otherwise_every_flow_takes_its_old_way_or_its_new_one(before: str, after: str) -> None:
+    old, new = (compiled([replace(one, label=one.label + place * 100) for one in SPLITS[name]])
+                for place, name in enumerate((before, after)))  # fmt: skip
+    was, becomes = ways_of_flows(old), ways_of_flows(new)
+    for state in states(old, new):
+        for mine, theirs, now in zip(was, becomes, ways_of_flows(state), strict=True):
+            assert now in (mine, theirs)
