@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import NamedTuple, TypeAlias
 
 from dataplane.reading import SwitchReading
@@ -65,26 +66,47 @@ class LabelTrees:
         }
         for switch, hosts in enumerate(wiring.host_at):
             leads.update({LinkId(wiring.names[switch], port): (host, 0, False) for port, host in hosts.items()})
-        outdated = self._outdated(wiring.names, readings)
-        if outdated is None:
+        switches = self._changed(wiring.names, readings)
+        if switches is None:
             self._trees, self._over = {}, {}
         else:
-            outdated.update(*(self._over.get(link, ()) for link, _ in leads.items() ^ self._leads.items()))
-            for label in outdated:
-                self._trees.pop(label, None)
-            for labels in self._over.values() if outdated else ():
-                labels -= outdated
+            links = {link for link, _ in leads.items() ^ self._leads.items()}
+            outdated = self.passing.union(switches, *(self._over.get(link, ()) for link in links))
+            self._forget(outdated, switches, links)
         self.passing = set()
         self._leads, self._names, self._readings = leads, wiring.names, tuple(readings)
 
-    def _outdated(self, names: tuple[str, ...], readings: Sequence[SwitchReading]) -> set[int] | None:
-        """The labels whose rules have changed; None: all."""
+    def _changed(self, names: tuple[str, ...], readings: Sequence[SwitchReading]) -> dict[int, set[str]] | None:
+        """By label, the switches that may do otherwise with it; None: all with all."""
         if names != self._names:
             return None
-        outdated = set(self.passing)
-        for reading, before in zip(readings, self._readings, strict=True):
+        changed: dict[int, set[str]] = {}
+        for name, reading, before in zip(names, readings, self._readings, strict=True):
             labels = reading.labels_changed_since(before)
             if labels is None:
                 return None
-            outdated |= labels
-        return outdated
+            for label in labels:
+                changed.setdefault(label, set()).add(name)
+        return changed
+
+    def _forget(
+        self, labels: AbstractSet[int], switches: Mapping[int, AbstractSet[str]], links: AbstractSet[LinkId]
+    ) -> None:
+        """Forget of some labels the ways that cross switches that changed, or links."""
+        gone = set()
+        for label in labels:
+            tree = self._trees.pop(label, {})
+            crossed = switches.get(label, frozenset())
+            kept = {
+                place: ways for place, ways in tree.items() if ways is not None and not _meets(ways, crossed, links)
+            }
+            if kept and label not in self.passing:
+                self._trees[label] = {**kept}
+            else:
+                gone.add(label)
+        for over in self._over.values() if gone else ():
+            over -= gone
+
+
+def _meets(ways: Ways, switches: AbstractSet[str], links: AbstractSet[LinkId]) -> bool:
+    return any(link in links or link.node in switches for path in ways.paths for link in path)

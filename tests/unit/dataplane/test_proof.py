@@ -43,7 +43,7 @@ def test_what_is_compiled_is_accepted_and_right(drawn: tuple, failures: bool) ->
 
 
 @given(installed(), st.data(), st.booleans())
-@settings(max_examples=250)
+@settings(max_examples=150)
 def test_rules_with_a_fault_are_refused_and_others_are_not(drawn: tuple, data: st.DataObject, failures: bool) -> None:
     fabric, paths, rules = drawn
     for _ in range(data.draw(st.integers(1, 2))):
@@ -58,7 +58,7 @@ def test_rules_with_a_fault_are_refused_and_others_are_not(drawn: tuple, data: s
 
 
 @given(installed(), st.data())
-@settings(max_examples=100)
+@settings(max_examples=60)
 def test_a_verifier_that_remembers_says_what_a_new_one_says(drawn: tuple, data: st.DataObject) -> None:
     fabric, paths, rules = drawn
     verifier = Verifier()
@@ -77,7 +77,7 @@ def test_a_verifier_that_remembers_says_what_a_new_one_says(drawn: tuple, data: 
 
 
 @given(installed(), st.data(), st.booleans())
-@settings(max_examples=100)
+@settings(max_examples=60)
 def test_packets_sent_one_by_one_give_the_same_numbers(drawn: tuple, data: st.DataObject, failures: bool) -> None:
     fabric, paths, rules = drawn
     rules = data.draw(st.one_of(st.just(rules), mutated(rules)))
