@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 from controller.discovery import PortId
 
-
 LEAST_S = 0.5
 """Readings come each second. Those that waited together say little of the time between them: divided by it, a link of
 10 Mbit/s carried 19 Gbit/s."""
