@@ -123,7 +123,9 @@ class UpdateMachine:
             link.id: link.capacity_bps for link in (fabric.links if fabric is not None else ()) if link.capacity_bps
         }
         self.order = flips if flips is not None else order_flips(moves, self._capacities_bps)
-        self._schedule = schedule(old, new, rest, fabric=fabric, before=before, rounds=self.order.round_of)
+        self._schedule = schedule(
+            old, new, rest, fabric=fabric, before=before, rounds=self.order.round_of, clears=False
+        )
         self._old: dict[str, SwitchRules] = {switch: old.get(switch, SwitchRules()) for switch in self._schedule.new}
         self._new = self._schedule.new
         self._fabric = fabric
