@@ -102,7 +102,9 @@ class Wiring:
     def reached_without(self, gone: AbstractSet[int]) -> list[int]:
         """For each switch those that it reaches where some links are gone, as bits."""
         backs = [(link, back) for link, back in enumerate(self.reverse) if link not in gone]
-        both_ways = all(back is not None and self.reverse[back] == link for link, back in backs)
+        both_ways = all(
+            back is not None and back not in gone and self.reverse[back] == link for link, back in backs
+        )  # fmt: skip
         onward: list[list[int]] = [[] for _ in self.names]
         for link, source in enumerate(self.source):
             if link not in gone:

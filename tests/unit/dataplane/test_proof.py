@@ -9,7 +9,7 @@ from dataplane.compiler import DefaultRouting, LabelledPath, compile_rules
 from dataplane.proof import Proof
 from dataplane.reading import SwitchReading
 from dataplane.rules import RuleSet
-from dataplane.testing import fault, labelled_paths, mutated
+from dataplane.testing import cables, fault, labelled_paths, mutated
 from dataplane.verifier import Verifier, verify
 from dataplane.wiring import Wiring
 from solver.testing import fabrics
@@ -32,6 +32,12 @@ def refusal(verifier: Verifier, fabric: Fabric, rules: RuleSet, paths: tuple[Lab
     except HeddleError as error:
         return str(error)
     return ""
+
+
+def without_a_cable(data: st.DataObject, fabric: Fabric) -> Fabric:
+    """A fabric, whole or without one of its cables."""
+    inner = list(cables(fabric))
+    return fabric.without_links(data.draw(st.sampled_from([frozenset(), *inner])))
 
 
 @given(installed(), st.booleans())
@@ -64,16 +70,33 @@ def test_a_verifier_that_remembers_says_what_a_new_one_says(drawn: tuple, data: 
     verifier = Verifier()
     for _ in range(4):
         changed = data.draw(st.one_of(st.just(rules), mutated(rules)))
-        switches = {node.id for node in fabric.switches}
-        inner = [link for link in fabric.links if {link.source, link.target} <= switches]
-        gone = data.draw(st.lists(st.sampled_from(inner), max_size=1)) if inner else []
-        part = fabric.without_links({end for link in gone for end in (link.id, link.reverse_id)})
+        part = without_a_cable(data, fabric)
         alive = tuple(path for path in paths if all(link in part.link_by_id for link in path.links))
         failures = data.draw(st.booleans())
         remembered = refusal(verifier, part, changed, alive, failures)
         afresh = refusal(Verifier(), part, changed, alive, failures)
         event("refused" if afresh else "accepted")
         assert bool(remembered) == bool(afresh), remembered or afresh
+
+
+@given(installed(), st.data())
+@settings(max_examples=60)
+def test_a_verifier_that_remembers_proves_one_plan_after_another(drawn: tuple, data: st.DataObject) -> None:
+    whole, paths, rules = drawn
+    verifier = Verifier()
+    verifier.verify(whole, rules, paths, failures=True)
+    for _ in range(3):
+        fabric = without_a_cable(data, whole)
+        kept = [path for path in paths if all(link in fabric.link_by_id for link in path.links)]
+        pairs = {(path.source, path.target) for path in kept}
+        taken = {path.label for path in kept}
+        fresh = [
+            path for path in data.draw(labelled_paths(fabric))
+            if (path.source, path.target) not in pairs and path.label not in taken
+        ]  # fmt: skip
+        paths = (*kept, *fresh)
+        compiled = compile_rules(fabric, default=DefaultRouting.ECMP, paths=paths)
+        assert verifier.verify(fabric, compiled, paths, failures=True) == verify(fabric, compiled, paths, failures=True)
 
 
 @given(installed(), st.data(), st.booleans())
