@@ -5,13 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from simulator.maxmin import max_min_rates
 from solver.routing import Path
 from topologies.access import line_rate_bps
 from topologies.errors import InputError
 from topologies.fabric import Fabric
-from workloads.collectives import job_pairs, ring_all_reduce_bound_s, ring_all_reduce_bytes
-from workloads.job import Job
+from workloads.collectives import job_pairs, operation_bound_s, sent_bytes
+from workloads.job import Collective, Job
+
+_TOGETHER = 1e-9
+"""Flows that are done so close together, relatively, are done at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,11 +28,12 @@ class Prediction:
     seconds : float
         Of one operation.
     bus_bandwidth : float
-        Bytes per second as nccl-tests counts them for all-reduce: ``2(n-1)/n * S / t``.
+        Bytes per second as nccl-tests counts them: ``2(n-1)/n * S / t`` for all-reduce, ``(n-1)/n * S / t`` for
+        all-to-all.
     bound_seconds : float
         Shortest time that the access links allow.
     slowest : tuple of str
-        The pair that sets the pace.
+        The pair that sets the pace, or is done last.
     """
 
     seconds: float
@@ -42,11 +48,11 @@ class Prediction:
 
 
 def predict(fabric: Fabric, job: Job, paths: Sequence[Path]) -> Prediction:
-    """Time of a ring all-reduce whose pairs send on these paths, all at once.
+    """Time of a collective whose pairs send on these paths, all at once, at max-min fair rates.
 
-    Every rank waits for its predecessor in each of the 2(n-1) steps, so the ring runs at the rate of its
-    slowest pair, taken at the max-min fair rates of all pairs together. Headers, latency and start-up
-    are left out: what remains is what routing decides.
+    In a ring, every rank waits for its predecessor in each of the 2(n-1) steps, so it runs at the rate of its slowest
+    pair. In an all-to-all, pairs that are done leave the others what they had. Headers, latency and start-up are left
+    out: what remains is what routing decides.
 
     Parameters
     ----------
@@ -65,10 +71,28 @@ def predict(fabric: Fabric, job: Job, paths: Sequence[Path]) -> Prediction:
         last = fabric.link_by_id.get(path[-1]) if path else None
         if last is None or path[0].node != source or last.target != target:
             raise InputError(f"the path given for {source} → {target} does not lead there")
-    rates = max_min_rates(fabric, paths)
-    slowest = int(rates.argmin())
-    moved_bytes = ring_all_reduce_bytes(job.message_bytes, len(job.ranks))
-    seconds = moved_bytes * 8 / float(rates[slowest])
+    moved_bytes = sent_bytes(job)
+    if job.collective is Collective.ALL_TO_ALL:
+        seconds, slowest = _last_of(fabric, paths, moved_bytes / (len(job.ranks) - 1))
+    else:
+        rates = max_min_rates(fabric, paths)
+        slowest = int(rates.argmin())
+        seconds = moved_bytes * 8 / float(rates[slowest])
     line_rate = min(line_rate_bps(fabric, source, target) for source, target in pairs)
-    bound = ring_all_reduce_bound_s(job.message_bytes, len(job.ranks), line_rate)
-    return Prediction(seconds, moved_bytes / seconds, bound, pairs[slowest])
+    return Prediction(seconds, moved_bytes / seconds, operation_bound_s(job, line_rate), pairs[slowest])
+
+
+def _last_of(fabric: Fabric, paths: Sequence[Path], each_bytes: float) -> tuple[float, int]:
+    """When the last of some equal flows that begin at once is done, and which one that is."""
+    left = np.full(len(paths), each_bytes * 8)
+    under_way = np.arange(len(paths))
+    seconds, last = 0.0, 0
+    while len(under_way):
+        rates = max_min_rates(fabric, [paths[flow] for flow in under_way.tolist()])
+        times = left[under_way] / rates
+        step = float(times.min())
+        last = int(under_way[times.argmin()])
+        seconds += step
+        left[under_way] -= step * rates
+        under_way = under_way[times > step * (1 + _TOGETHER)]
+    return seconds, last

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 from topologies.errors import InputError
 from topologies.located import read_document, validate
 from workloads.job import (
+    ALGORITHMS,
     MAX_FLOWS_PER_PAIR,
     MAX_MESSAGE_BYTES,
     MAX_RANKS,
@@ -35,11 +36,11 @@ class JobFile(BaseModel):
     message_bytes: Annotated[
         int, Field(strict=True, json_schema_extra={"minimum": 1, "maximum": MAX_MESSAGE_BYTES})
     ]  # fmt: skip
-    """Size of the vector that the collective reduces, in bytes."""
+    """Size of the vector that each rank brings to the collective, in bytes."""
     collective: Annotated[Collective, WithJsonSchema({"enum": list(Collective)})] = Collective.ALL_REDUCE
     """The operation that the job repeats."""
-    algorithm: Annotated[Algorithm, WithJsonSchema({"enum": list(Algorithm)})] = Algorithm.RING
-    """How the operation moves its data."""
+    algorithm: Annotated[Algorithm | None, WithJsonSchema({"enum": [*Algorithm, None]})] = None
+    """How the operation moves its data: all-reduce by 'ring', all-to-all 'pairwise', also if it is left out."""
     flows_per_pair: Annotated[
         int, Field(strict=True, json_schema_extra={"minimum": 1, "maximum": MAX_FLOWS_PER_PAIR})
     ] = 1  # fmt: skip
@@ -62,7 +63,7 @@ class JobFile(BaseModel):
             self.ranks,
             self.message_bytes,
             self.collective,
-            self.algorithm,
+            self.algorithm or ALGORITHMS[self.collective],
             self.flows_per_pair,
             self.rate_cap_bps,
         )

@@ -9,6 +9,8 @@ from enum import StrEnum
 from topologies.errors import InputError
 
 MAX_RANKS = 65_536
+MAX_PAIRS = 262_144
+"""An all-to-all over 512 ranks."""
 MAX_MESSAGE_BYTES = 1 << 50
 MAX_FLOWS_PER_PAIR = 65_536
 MAX_RATE_CAP_BPS = 1e12
@@ -20,12 +22,18 @@ class Collective(StrEnum):
     """The collective operation that a job repeats."""
 
     ALL_REDUCE = "all-reduce"
+    ALL_TO_ALL = "all-to-all"
 
 
 class Algorithm(StrEnum):
     """How the collective moves its data."""
 
     RING = "ring"
+    PAIRWISE = "pairwise"
+
+
+ALGORITHMS = {Collective.ALL_REDUCE: Algorithm.RING, Collective.ALL_TO_ALL: Algorithm.PAIRWISE}
+"""How each collective moves its data."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +47,9 @@ class Job:
     ranks : tuple of str
         Host of each rank, in ring order; no host twice.
     message_bytes : int
-        Size of the vector that the collective reduces, greater than 0.
+        Size of the vector that each rank brings, greater than 0.
+    algorithm : Algorithm
+        That of the collective.
     flows_per_pair : int
         Connections, or UDP flows, over which a rank deals its data for each peer: equal ones, from source ports that
         follow each other. With one, a pair takes one path; with more it may be split.
@@ -49,8 +59,8 @@ class Job:
     Raises
     ------
     InputError
-        A name that does not fit, fewer than two ranks, a host with two ranks, no bytes, no flows, or a cap that no
-        meter has.
+        A name that does not fit, fewer than two ranks, more pairs than are planned for, another algorithm, a host with
+        two ranks, no bytes, no flows, or a cap that no meter has.
     """
 
     name: str
@@ -69,6 +79,15 @@ class Job:
             )
         if not 2 <= len(self.ranks) <= MAX_RANKS:
             raise InputError(f"job {self.name!r} has {len(self.ranks)} ranks; it needs 2 to {MAX_RANKS}")
+        if self.collective is Collective.ALL_TO_ALL and len(self.ranks) * (len(self.ranks) - 1) > MAX_PAIRS:
+            raise InputError(
+                f"job {self.name!r} has {len(self.ranks)} ranks, each with each other; "
+                f"an all-to-all has at most {MAX_PAIRS:,} pairs"
+            )
+        if self.algorithm is not (own := ALGORITHMS[self.collective]):
+            raise InputError(
+                f"job {self.name!r} has algorithm {self.algorithm}; {self.collective} is {own}, also if it is left out"
+            )
         seen: set[str] = set()
         for rank, host in enumerate(self.ranks):
             if host in seen:
