@@ -46,6 +46,7 @@ def test_the_fabric_is_found_as_declared_and_its_rules_connect_every_host(world:
     assert found.nodes == FABRIC.nodes
     assert set(found.links) == set(FABRIC.links)
     assert verify(FABRIC, world.installed()).pairs == 240
+    assert world.core.rules() == world.installed()
     assert all(status.connected and status.flows for status in world.core.switches())
 
 
