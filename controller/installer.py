@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from controller.rulebounds import RULE_BOUNDS
 from controller.runtime import Runtime, Switch, Task
 from controller.service import PlanStatus
-from dataplane.clearing import labelled_only, labels_of, needed_labels
+from dataplane.clearing import labelled_only, labels_of, labels_pushed, needed_labels
 from dataplane.drain import DRAIN_S, MOST_S
 from dataplane.flips import FlipOrder, Move, Overload
 from dataplane.machine import UpdateMachine
@@ -162,7 +162,7 @@ class Installer:
         self._fabric: Fabric | None = None
         self._update: _Update | None = None
         self.installed: dict[str, SwitchRules] = {}
-        self._labels: dict[str, tuple[SwitchRules, frozenset[int]]] = {}
+        self._labels: dict[str, tuple[SwitchRules, _Labels]] = {}
 
     def connected(self, name: str, switch: Switch, rules: SwitchRules) -> None:
         """A switch is there, with these rules of ours in its tables."""
@@ -189,11 +189,18 @@ class Installer:
 
     def labels(self) -> frozenset[int]:
         """Labels that some switch within reach pushes or forwards on, detours and fallbacks included."""
+        return frozenset[int]().union(*(labels.known for labels in self._labels_by_switch().values()))
+
+    def pushed(self) -> frozenset[tuple[int, str]]:
+        """Labels that switches within reach put on packets without one, each with its switch."""
+        return frozenset((label, name) for name, labels in self._labels_by_switch().items() for label in labels.pushed)
+
+    def _labels_by_switch(self) -> dict[str, _Labels]:
         for name, rules in self.installed.items():
             # Asked for with every plan, and the rules of most switches are the same as before.
             if name not in self._labels or self._labels[name][0] is not rules:
-                self._labels[name] = rules, labels_of(rules)
-        return frozenset[int]().union(*(labels for _, labels in self._labels.values()))
+                self._labels[name] = rules, _Labels(labels_of(rules), labels_pushed(rules))
+        return {name: labels for name, (_, labels) in self._labels.items()}
 
     def aim(self, target: Target) -> None:
         """Install this, once a running installation has ended."""
@@ -228,7 +235,9 @@ class Installer:
         self._update = update = _Update(switches)
         rest = turns(self._runtime)
         old = {name: self.installed[name] for name in switches}
-        new = _sparing({name: target.rules[name] for name in switches}, old, target.spared, rest)
+        # Who takes no part goes on by the rules that it has.
+        spared = target.spared | {label for label, name in self.pushed() if name not in switches}
+        new = _sparing({name: target.rules[name] for name in switches}, old, spared, rest)
         if crowded := {name: excess for name in switches if (excess := _excess(old[name], new[name]))}:
             self._report(Outcome(target, 0, crowded))
             return
@@ -332,6 +341,14 @@ class Installer:
         except Exception as error:
             log.exception("installing on %s failed", name)
             return (f"{type(error).__name__}: {error}; the log has more, report it",)
+
+
+@dataclass(frozen=True, slots=True)
+class _Labels:
+    """Labels that a switch knows, and those of them that it puts on packets without one."""
+
+    known: frozenset[int]
+    pushed: frozenset[int]
 
 
 @dataclass(slots=True)

@@ -39,17 +39,21 @@ class RestingLabels:
         """Resting labels that these switches pushed."""
         return frozenset(label for label, switch in self._resting if switch in switches)
 
-    def at(self, now_s: float, connected: AbstractSet[str]) -> frozenset[int]:
+    def at(
+        self, now_s: float, connected: AbstractSet[str], pushed_now: AbstractSet[tuple[int, str]] = frozenset()
+    ) -> frozenset[int]:
         """Labels that must not be used again yet.
 
         Parameters
         ----------
         connected : set of str
             Switches within reach, whose rules are known.
+        pushed_now : set of (int, str)
+            What these push still, by the rules that they have: a switch may refuse to stop.
         """
         over = []
         for pushed, since_s in self._resting.items():
-            if pushed.switch not in connected:
+            if pushed.switch not in connected or pushed in pushed_now:
                 self._resting[pushed] = now_s
             elif now_s - since_s >= REST_S:
                 over.append(pushed)

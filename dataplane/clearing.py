@@ -50,6 +50,13 @@ def labels_of(rules: SwitchRules) -> frozenset[int]:
     return frozenset(matched.union(*(labels_put_on(flow, groups) for flow in rules.flows if flow.actions)))
 
 
+def labels_pushed(rules: SwitchRules) -> frozenset[int]:
+    """Labels that a switch puts on packets that have none."""
+    groups = {group.id: group for group in rules.groups}
+    bare = (flow for flow in rules.flows if flow.actions and flow.match.mpls_label is None)
+    return frozenset(label for flow in bare for label in labels_put_on(flow, groups))
+
+
 def labelled_only(rules: SwitchRules) -> SwitchRules:
     """The rules that forward on labels, and their groups."""
     return SwitchRules(frozenset(flow for flow in rules.flows if flow.match.mpls_label is not None), rules.groups)

@@ -3,7 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 from controller.installer import Installer, Outcome, Target, add_missing, turns
-from dataplane.rules import FlowRule, Match, PushLabel, SwitchRules, Table
+from dataplane.rules import FlowRule, Match, PushLabel, SetLabel, SwitchRules, Table
 
 
 class Clock:
@@ -95,3 +95,29 @@ def test_labels_follow_the_rules_of_a_switch_and_go_with_it():
     assert installer.labels() == {18}
     installer.disconnected("s1")
     assert installer.labels() == frozenset()
+
+
+def test_labels_that_a_switch_puts_on_packets_are_told_with_it():
+    installer = Installer(Clock(), lambda _: None)  # type: ignore[arg-type]
+    rules = frozenset({
+        FlowRule(Table.CLASSIFY, 1, Match(), (PushLabel(17),)),
+        FlowRule(Table.TRANSIT, 1, Match(mpls_label=18), (SetLabel(19),)),
+    })  # fmt: skip
+
+    installer.connected("s1", Obedient(), SwitchRules(rules))  # type: ignore[arg-type]
+
+    assert installer.pushed() == {(17, "s1")}
+
+
+def test_what_a_switch_that_takes_no_part_pushes_is_still_forwarded_on_by_the_others():
+    clock, transit = Clock(), Obedient()
+    installer = Installer(clock, lambda _: None)  # type: ignore[arg-type]
+    forwarding = [FlowRule(Table.TRANSIT, 1, Match(mpls_label=label), (SetLabel(19),)) for label in (17, 18)]
+    turned_into = FlowRule(Table.TRANSIT, 1, Match(mpls_label=19))
+    pushing = FlowRule(Table.CLASSIFY, 1, Match(), (PushLabel(17),))
+    installer.connected("left", Obedient(), SwitchRules(frozenset({pushing})))  # type: ignore[arg-type]
+    installer.connected("transit", transit, SwitchRules(frozenset({*forwarding, turned_into})))  # type: ignore[arg-type]
+
+    installer.aim(Target({"left": SwitchRules(), "transit": SwitchRules()}, leave=frozenset({"left"})))
+
+    assert [operation.flow for operation in transit.operations] == [forwarding[1]]

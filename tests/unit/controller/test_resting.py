@@ -66,3 +66,11 @@ def test_a_label_that_several_switches_push_rests_until_all_of_them_are_known_to
     assert labels.of(frozenset({"e2"})) == {16}
     assert labels.at(1000.0, frozenset({"e1"})) == {16}
     assert labels.at(1000.0 + REST_S, frozenset({"e1", "e2"})) == frozenset()
+
+
+def test_a_label_rests_as_long_as_a_switch_pushes_it_by_the_rules_that_it_has(store: Store) -> None:
+    labels = RestingLabels(store, 100.0)
+    labels.give_up([Pushed(16, "e1"), Pushed(17, "e1")], 100.0)
+    assert labels.at(1000.0, frozenset({"e1"}), frozenset({(16, "e1"), (17, "e2")})) == {16}
+    assert labels.at(1000.0 + REST_S / 2, frozenset({"e1"})) == {16}
+    assert labels.at(1000.0 + REST_S, frozenset({"e1"})) == frozenset()
