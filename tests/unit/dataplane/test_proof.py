@@ -2,13 +2,32 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from dataplane.compiler import DefaultRouting, LabelledPath, compile_rules
 from dataplane.proof import Proof
 from dataplane.reading import SwitchReading
-from dataplane.rules import RuleSet
+from dataplane.rules import (
+    ETH_TYPE_ARP,
+    ETH_TYPE_IPV4,
+    ETH_TYPE_MPLS,
+    IP_PROTO_TCP,
+    IP_PROTO_UDP,
+    PORT_CONTROLLER,
+    PORT_IN_PORT,
+    FlowRule,
+    Masked,
+    Match,
+    Output,
+    PopLabel,
+    PushLabel,
+    RuleSet,
+    SetLabel,
+    Table,
+)
 from dataplane.testing import cables, fault, labelled_paths, mutated
 from dataplane.verifier import Verifier, verify
 from dataplane.wiring import Wiring
@@ -32,6 +51,57 @@ def refusal(verifier: Verifier, fabric: Fabric, rules: RuleSet, paths: tuple[Lab
     except HeddleError as error:
         return str(error)
     return ""
+
+
+ADDRESSES = st.sampled_from(
+    ["10.0.0.1", "10.0.0.2", "10.0.0.3", "10.0.0.0/30", "10.0.0.0/8", "192.0.2.1", "128.0.0.0/1"]
+)
+ACTIONS = st.lists(
+    st.one_of(
+        st.builds(Output, st.sampled_from([1, 2, 3, 4, PORT_IN_PORT, PORT_CONTROLLER])),
+        st.builds(PushLabel, st.sampled_from([16, 17])),
+        st.builds(SetLabel, st.sampled_from([16, 17])),
+        st.builds(PopLabel, st.sampled_from([ETH_TYPE_IPV4, ETH_TYPE_ARP])),
+    ),
+    max_size=3,
+).map(tuple)
+
+
+@st.composite
+def strange_flows(draw: st.DrawFn) -> FlowRule:
+    """A flow of any table that looks at anything and does anything, most of it senseless."""
+    fields: dict[str, object] = {"in_port": draw(st.none() | st.integers(1, 4))}
+    fields["eth_type"] = draw(st.sampled_from([None, ETH_TYPE_IPV4, ETH_TYPE_ARP, ETH_TYPE_MPLS]))
+    fields["eth_dst"] = draw(st.none() | st.just("02:00:00:00:00:01"))
+    match fields["eth_type"]:
+        case 0x0800:
+            fields |= {name: draw(st.none() | ADDRESSES) for name in ("ipv4_src", "ipv4_dst")}
+            fields["ip_proto"] = draw(st.sampled_from([None, IP_PROTO_TCP, IP_PROTO_UDP]))
+            if fields["ip_proto"] == IP_PROTO_UDP:
+                fields["udp_src"] = draw(st.sampled_from([None, 5, Masked(1, 1), Masked(2, 6)]))
+        case 0x0806:
+            fields["arp_tpa"] = draw(st.none() | ADDRESSES)
+        case 0x8847:
+            fields["mpls_label"] = draw(st.sampled_from([None, 16, 17]))
+    table = draw(st.sampled_from(Table))
+    goto = draw(st.sampled_from([None, *(later for later in Table if later > table)]))
+    return FlowRule(table, draw(st.integers(0, 300)), Match(**fields), draw(ACTIONS), goto)  # type: ignore[arg-type]
+
+
+@given(installed(), st.data(), st.booleans())
+@settings(max_examples=200)
+def test_whatever_a_table_holds_besides_what_is_accepted_is_right(
+    drawn: tuple, data: st.DataObject, failures: bool
+) -> None:
+    fabric, paths, rules = drawn
+    switch = data.draw(st.sampled_from(sorted(rules)))
+    extra = frozenset(data.draw(st.lists(strange_flows(), min_size=1, max_size=2)))
+    strange = {**rules, switch: replace(rules[switch], flows=rules[switch].flows | extra)}
+    if refusal(Verifier(), fabric, strange, paths, failures):
+        event("refused")
+    else:
+        event("accepted")
+        assert fault(fabric, strange, paths, failures=failures) is None
 
 
 def without_a_cable(data: st.DataObject, fabric: Fabric) -> Fabric:
