@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from controller.service import PlannedPath, PlanStatus
 from dataplane.planned import LabelledPath, check_path
-from topologies.access import line_rate_bps
+from solver.share import wanted_bps
 from topologies.errors import InputError
 from topologies.fabric import Fabric, LinkId
 
@@ -51,12 +51,18 @@ def lives(fabric: Fabric, path: PlannedPath, stuck: AbstractSet[str]) -> bool:
     return True
 
 
-def kept(fabric: Fabric, plan: PlanStatus, pairs_of: PairsOf, stuck: AbstractSet[str]) -> PlanStatus | None:
+def kept(
+    fabric: Fabric,
+    plan: PlanStatus,
+    pairs_of: PairsOf,
+    stuck: AbstractSet[str],
+    caps_bps: Mapping[tuple[str, str], float],
+) -> PlanStatus | None:
     """The plan, where it still serves exactly these jobs, on links that all live and carry what they did."""
     if not serves(plan, pairs_of) or not all(lives(fabric, path, stuck) for path in plan.paths):
         return None
     try:
-        if not _carries(fabric, plan):
+        if not _carries(fabric, plan, caps_bps):
             return None
     except InputError:
         # A capacity became unknown.
@@ -64,8 +70,8 @@ def kept(fabric: Fabric, plan: PlanStatus, pairs_of: PairsOf, stuck: AbstractSet
     return replace(plan, fabric_version=fabric.version)
 
 
-def _carries(fabric: Fabric, plan: PlanStatus) -> bool:
-    """Whether a plan's rates are between its share of line rate and all of it, its links no fuller than it says."""
+def _carries(fabric: Fabric, plan: PlanStatus, caps_bps: Mapping[tuple[str, str], float]) -> bool:
+    """Whether rates are between the plan's share of what pairs want and all of it, links no fuller than it says."""
     loads_bps: defaultdict[LinkId, float] = defaultdict(float)
     rates_bps: defaultdict[tuple[str, str], float] = defaultdict(float)
     for path in plan.paths:
@@ -74,8 +80,8 @@ def _carries(fabric: Fabric, plan: PlanStatus) -> bool:
             for link in path.links:
                 loads_bps[link] += path.rate_bps
     for pair, rate_bps in rates_bps.items():
-        line_bps = line_rate_bps(fabric, *pair)
-        if not plan.share * line_bps * (1 - _SAME) <= rate_bps <= line_bps * (1 + _SAME):
+        most_bps = wanted_bps(fabric, pair, caps_bps)
+        if not plan.share * most_bps * (1 - _SAME) <= rate_bps <= most_bps * (1 + _SAME):
             return False
     fullest = plan.worst_link_utilisation * (1 + _SAME)
     capacities_bps = {link.id: link.capacity_bps or 0.0 for link in fabric.links}

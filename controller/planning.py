@@ -20,7 +20,7 @@ from controller.keeping import (
 from controller.mending import certificate_of, fitting_rates, mended_paths
 from controller.service import PlannedPath, PlanStatus
 from controller.shifting import capacities, moves
-from controller.splitting import flows_of, labelled, ways_of
+from controller.splitting import caps_of, flows_of, labelled, ways_of
 from dataplane.budget import Budgets, OverBudget, check_budgets
 from dataplane.compiler import Compiled, DefaultRouting, LabelledPath, compile_tables
 from dataplane.detours import Tunnel
@@ -31,9 +31,8 @@ from dataplane.verifier import Verifier
 from solver.demand import Demand
 from solver.errors import SolverError
 from solver.routing import Objective, Path
-from solver.share import plan_pairs
+from solver.share import plan_pairs, wanted_bps
 from solver.solve import Session
-from topologies.access import line_rate_bps
 from topologies.errors import InputError
 from topologies.fabric import Fabric
 from topologies.shortest import distances
@@ -246,7 +245,12 @@ def _keep(request: PlanRequest, pairs_of: PairsOf) -> PlanStatus | None:
     active = request.active
     if active is None or not _asks_as(request, active):
         return None
-    return kept(request.fabric, active, pairs_of, request.unreachable & request.lacking)
+    stuck = request.unreachable & request.lacking
+    return kept(request.fabric, active, pairs_of, stuck, _caps(request, pairs_of))
+
+
+def _caps(request: PlanRequest, pairs_of: PairsOf) -> dict[tuple[str, str], float]:
+    return caps_of(job for job in request.jobs if job.name in pairs_of)
 
 
 def _asks_as(request: PlanRequest, plan: PlanStatus) -> bool:
@@ -270,7 +274,8 @@ def _mend(request: PlanRequest, pairs_of: PairsOf) -> PlanStatus | None:
         links = mended_paths(fabric, ends, former, [path.rate_bps for path in data])
         whole, _ = with_delays(request.fabric)
         rates_bps, worst = fitting_rates(whole, links, [path.rate_bps for path in data], request.max_utilisation)
-        lines = [Demand(*pair, line_rate_bps(request.fabric, *pair)) for pair in ends]
+        caps_bps = _caps(request, pairs_of)
+        lines = [Demand(*pair, wanted_bps(request.fabric, pair, caps_bps)) for pair in ends]
         proof = certificate_of(whole, lines, links, rates_bps, request.objective)
     except (SolverError, InputError):
         return None
@@ -318,6 +323,7 @@ def _solve(
     owner = {pair: job for job, pairs in owned(pairs_of).items() for pair in pairs}
     fabric, remark = with_delays(_reachable(request))
     flows = flows_of(job for job in request.jobs if job.name in pairs_of)
+    caps_bps = _caps(request, pairs_of)
     solution = plan_pairs(
         fabric,
         tuple(owner),
@@ -325,13 +331,14 @@ def _solve(
         objective=request.objective,
         session=session,
         with_fractions=any(flows[pair] > 1 for pair in owner),
+        caps_bps=caps_bps,
     )
     ways = ways_of(fabric, solution, flows, request.max_utilisation)
     wanted = [(owner[pair], *pair, path, rate_bps) for pair, path, rate_bps in ways.paths]
     rates_bps = dict.fromkeys(owner, 0.0)
     for pair, _, rate_bps in ways.paths:
         rates_bps[pair] += rate_bps
-    lines = (line_rate_bps(fabric, *pair) for pair in owner)
+    lines = (wanted_bps(fabric, pair, caps_bps) for pair in owner)
     share = min(rate_bps / line_bps for rate_bps, line_bps in zip(rates_bps.values(), lines, strict=True))
     return PlanStatus(
         epoch=request.active.epoch + 1 if request.active is not None else 1,

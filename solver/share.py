@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import inf
 
 import numpy as np
 
@@ -84,6 +85,7 @@ def plan_pairs(
     seed: int = 0,
     session: Session | None = None,
     with_fractions: bool = False,
+    caps_bps: Mapping[tuple[str, str], float] | None = None,
 ) -> PairPlan:
     """Plan host pairs that want all that their links give.
 
@@ -111,6 +113,8 @@ def plan_pairs(
         To start from what it remembers; it goes on with this fabric.
     with_fractions : bool
         Whether the paths of the fractional routing are wanted, too.
+    caps_bps : mapping of (source, target) to float, optional
+        What pairs want at most, where that is less than their links give; it stands for their line rate then.
 
     Raises
     ------
@@ -126,7 +130,7 @@ def plan_pairs(
         raise InputError("there are no pairs to plan; a job has at least two ranks")
     if not 0 < max_utilisation <= 1:
         raise InputError(f"max_utilisation is {max_utilisation}; it must be above 0 and at most 1")
-    wanted = tuple(Demand(source, target, line_rate_bps(fabric, source, target)) for source, target in pairs)
+    wanted = tuple(Demand(*pair, wanted_bps(fabric, pair, caps_bps or {})) for pair in pairs)
     session = Session(fabric) if session is None else session
     session.change(fabric)
 
@@ -190,6 +194,17 @@ def plan_pairs(
         time.perf_counter() - begun,
         tuple(fractions),
     )
+
+
+def wanted_bps(fabric: Fabric, pair: tuple[str, str], caps_bps: Mapping[tuple[str, str], float]) -> float:
+    """What a pair wants: line rate, or its cap where that is less.
+
+    Raises
+    ------
+    InputError
+        As for `line_rate_bps`.
+    """
+    return min(line_rate_bps(fabric, *pair), caps_bps.get(pair, inf))
 
 
 def _named(fabric: Fabric, links: Iterable[int]) -> Path:

@@ -136,6 +136,23 @@ def test_a_cap_is_a_meter_at_the_ingress_of_each_pair() -> None:
         assert len(metered) == 3
 
 
+def test_a_capped_pair_is_planned_its_part_of_what_it_may_send_and_leaves_the_rest_to_others() -> None:
+    fabric = fat_tree(4, capacity_bps=1e7)
+    up = LinkId("e0-0", 4)
+    lame = fabric.without_links((up, fabric.link_by_id[up].reverse_id))
+    capped = Job("capped", ("h1", "h5"), 1 << 20, rate_cap_bps=2e6)
+    free = Job("free", ("h2", "h6"), 1 << 20)
+    first = make_plan(request(lame, capped, free))
+    rates_bps = {(path.source, path.target): path.rate_bps for path in planned(first).paths}
+    # 9.5 of the 12 Mbit/s that the two want fit on the only uplink.
+    assert planned(first).share == pytest.approx(9.5 / 12)
+    assert rates_bps["h1", "h5"] == pytest.approx(2e6 * 9.5 / 12)
+    assert rates_bps["h2", "h6"] == pytest.approx(1e7 * 9.5 / 12)
+    assert planned(first).worst_link_utilisation <= 0.95 * (1 + 1e-6)
+    again = make_plan(request(lame, capped, free, after=first))
+    assert planned(again) == planned(first)
+
+
 def test_jobs_that_share_a_pair_share_its_flows_and_may_together_send_what_each_may() -> None:
     assert flows_of([job(4, "a"), job(64, "b")]) == {("h1", "h2"): 4, ("h2", "h1"): 4}
     assert caps_of([job(name="a", cap_bps=1e6), job(name="b", cap_bps=2e6)])["h1", "h2"] == 3e6
