@@ -20,6 +20,7 @@ from dataplane.rules import (
     COOKIE_TAG,
     ETH_TYPE_ARP,
     ETH_TYPE_IPV4,
+    ETH_TYPE_LLDP,
     ETH_TYPE_MPLS,
     PORT_CONTROLLER,
     Action,
@@ -50,6 +51,7 @@ _MALFORMED = Refused(BAD_REQUEST, 6)
 _LABEL_FIELD = 0x8000_0000 | oxm.MPLS_LABEL << 9 | 4
 _KBPS, _PKTPS, _BURST = 1, 2, 4
 _DROP = 1
+_BELOW_LABELS = (ETH_TYPE_IPV4, ETH_TYPE_ARP, ETH_TYPE_LLDP)
 _ROLES = {
     Table.GUARD: Role.GUARD,
     Table.CLASSIFY: Role.CLASSIFY,
@@ -224,7 +226,7 @@ def _action(kind: int, content: bytes) -> Action | None:
         return None
     if kind == oxm.SET_FIELD and int.from_bytes(content[:4]) == _LABEL_FIELD:
         return SetLabel(int.from_bytes(content[4:8]))
-    if kind == oxm.POP_MPLS and (eth_type := int.from_bytes(content[:2])) in (ETH_TYPE_IPV4, ETH_TYPE_ARP):
+    if kind == oxm.POP_MPLS and (eth_type := int.from_bytes(content[:2])) in _BELOW_LABELS:
         return PopLabel(eth_type)
     raise NotSayable(f"we have no action {kind} like this")
 
