@@ -105,6 +105,10 @@ class PlanKeeper:
         # Switches that may lack rules of the plan; of an earlier run's plan nothing is known.
         self._lacking = _switches(self.plan)
         self._solved_on: Fabric | None = None
+        # The default routing in force, and its fabric.
+        self._routed: tuple[str, Fabric | None] = ("", None)
+        # What the plan just taken leaves to be done once traffic follows it.
+        self._next: Callable[[], None] | None = None
         self._request: PlanRequest | None = None
         self._answered: tuple[PlanRequest, PlanAnswer] | None = None
         self._retry_s: float | None = None
@@ -210,6 +214,7 @@ class PlanKeeper:
             unreachable=observed.switches - reachable,
             hurried=hurried,
             budgets=self._config.routing.to_budgets(),
+            routed=self._routed[0],
         )
 
     def _better(self, than: PlanRequest) -> None:
@@ -285,11 +290,15 @@ class PlanKeeper:
         self._detours = answer.detours
         self._solved_on = answer.solved_on
         self._answered = (request, answer)
+        if answer.rerouted:
+            self._routed = (answer.routed, request.fabric)
+            self._next = (lambda: self._better(request)) if answer.betterable else None
+        else:
+            # Pairs came first; the rest still goes round the cable that was lost.
+            self._next = lambda: self.ask(anew=True)
         self.jobs.planned(request.jobs, answer, moved)
         self.installer.aim(self._target(request, answer))
         self._changed()
-        if answer.betterable:
-            self._better(request)
         if request is not self._request and _paths(request.active) != _paths(self.plan):
             # The latest question builds on a plan that is no more.
             self.ask(anew=True)
@@ -303,7 +312,7 @@ class PlanKeeper:
             request.unreachable,
             self._resting.of(request.unreachable),
             plan=answer.plan,
-            fabric=request.fabric,
+            fabric=self._routed[1],
             moves=moves(request.fabric, self._followed, answer.plan),
             flips=answer.flips if known else None,
             queue_s=self._queue_s(paths),
@@ -341,6 +350,9 @@ class PlanKeeper:
             self._lacking -= outcome.served
             self.jobs.installed(self._answered[0].jobs, cleared=outcome.cleared)
         self._changed()
+        following, self._next = self._next, None
+        if following is not None:
+            following()
 
     def _leave(self, name: str) -> None:
         """Plan without a switch that takes no rules, for longer each time, so that it does not hold up the others."""

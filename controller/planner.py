@@ -13,11 +13,9 @@ from multiprocessing.context import SpawnProcess
 from typing import Protocol, TypeAlias
 
 from controller.answers import Lengthener, ShortAnswer, Shortener
+from controller.planmemory import PlanMemory
 from controller.planning import PlanAnswer, PlanRequest, make_plan
-from dataplane.verifier import Verifier
-from solver.solve import Session
 from topologies.errors import HeddleError
-from topologies.fabric import Fabric
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +36,7 @@ class PlanMaker(Protocol):
 def _work(pipe: Connection) -> None:
     """Answer requests until the other end of the pipe is gone (the daemon stopped or died)."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    session, verifier, shortener = Session(Fabric((), ())), Verifier(), Shortener()
+    memory, shortener = PlanMemory(), Shortener()
     # Collections would come in the middle of a plan; they come while nobody waits for one.
     gc.disable()
     while True:
@@ -50,7 +48,7 @@ def _work(pipe: Connection) -> None:
             return
         answer: ShortAnswer | HeddleError
         try:
-            answer = shortener.shorten(make_plan(request, session, verifier))
+            answer = shortener.shorten(make_plan(request, memory))
         except HeddleError as error:
             # Not the error itself: one that carries data cannot be unpickled again.
             answer = HeddleError(str(error))

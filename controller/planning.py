@@ -18,16 +18,16 @@ from controller.keeping import (
     without_switches,
 )
 from controller.mending import certificate_of, fitting_rates, mended_paths
+from controller.planmemory import PlanMemory
 from controller.service import PlannedPath, PlanStatus
 from controller.shifting import capacities, moves
 from controller.splitting import caps_of, flows_of, labelled, ways_of
 from dataplane.budget import Budgets, OverBudget, check_budgets
-from dataplane.compiler import Compiled, DefaultRouting, LabelledPath, compile_tables
+from dataplane.compiler import Compiled, DefaultRouting, LabelledPath, TableCompiler
 from dataplane.detours import Tunnel
 from dataplane.flips import FlipOrder, order_flips
 from dataplane.labels import Way, label_paths
 from dataplane.rules import RuleSet
-from dataplane.verifier import Verifier
 from solver.demand import Demand
 from solver.errors import SolverError
 from solver.routing import Objective, Path
@@ -38,6 +38,9 @@ from topologies.fabric import Fabric
 from topologies.shortest import distances
 from workloads.collectives import job_pairs
 from workloads.job import Job
+
+_MENDING = "mending"
+"""The engine of plans whose paths were replaced in a hurry."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +70,9 @@ class PlanRequest:
         Whether paths that live are kept and others replaced, without a look for anything better.
     budgets : Budgets
         What each switch has room for.
+    routed : str
+        Which default routing is in force, by the name that an answer gave it; empty where that is not known. It can
+        stay, going round the one cable that was lost since then, while pairs get other paths.
     """
 
     fabric: Fabric
@@ -84,6 +90,7 @@ class PlanRequest:
     unreachable: frozenset[str] = frozenset()
     hurried: bool = False
     budgets: Budgets = field(default_factory=Budgets)
+    routed: str = ""
 
     @property
     def situation(self) -> tuple[object, ...]:
@@ -107,6 +114,10 @@ class PlanAnswer:
         In which pairs pass from the active plan's paths to the new ones.
     betterable : bool
         Whether a request that is not ``hurried`` may find a better plan.
+    routed : str
+        The name of the default routing in ``rules``.
+    rerouted : bool
+        Whether it is for the request's fabric; else it is the one asked with, and goes round what was lost.
     """
 
     rules: RuleSet
@@ -116,9 +127,11 @@ class PlanAnswer:
     detours: dict[Tunnel, int] = field(default_factory=dict)
     flips: FlipOrder = field(default_factory=FlipOrder)
     betterable: bool = False
+    routed: str = ""
+    rerouted: bool = True
 
 
-def make_plan(request: PlanRequest, session: Session | None = None, verifier: Verifier | None = None) -> PlanAnswer:
+def make_plan(request: PlanRequest, memory: PlanMemory | None = None) -> PlanAnswer:
     """Solve, compile and verify.
 
     A job that cannot be planned is left to default routing, with the reason; it never holds up the others. Where rules
@@ -126,16 +139,15 @@ def make_plan(request: PlanRequest, session: Session | None = None, verifier: Ve
 
     Parameters
     ----------
-    session : Session or None
-        Of earlier plans on the fabric as it was then, from which the solver starts.
-    verifier : Verifier or None
-        Of earlier plans, which has read the rules that stay.
+    memory : PlanMemory or None
+        Of earlier plans.
 
     Raises
     ------
     HeddleError
         The rules failed verification, or default routing alone does not fit: nothing may be installed.
     """
+    memory = PlanMemory() if memory is None else memory
     pairs_of: dict[str, tuple[tuple[str, str], ...]] = {}
     failures: dict[str, str] = {}
     for job in request.jobs:
@@ -147,9 +159,13 @@ def make_plan(request: PlanRequest, session: Session | None = None, verifier: Ve
             failures[job.name] = str(error)
     while True:
         told = dict(failures)
-        plan, solved_on = _plan(request, pairs_of, told, session)
+        plan, solved_on = _plan(request, pairs_of, told, memory.session)
+        compiler = memory.compiler(
+            request.fabric, request.default, request.edge_ports, request.routed if _is_mended(request, plan) else ""
+        )
         try:
-            plan, paths, compiled = _compiled(request, plan, [job for job in request.jobs if job.name in pairs_of])
+            jobs = [job for job in request.jobs if job.name in pairs_of]
+            plan, paths, compiled = _compiled(request, plan, jobs, compiler)
             break
         except OverBudget as error:
             if not pairs_of:
@@ -157,15 +173,23 @@ def make_plan(request: PlanRequest, session: Session | None = None, verifier: Ve
             name, _ = pairs_of.popitem()
             failures[name] = str(error)
     rates_bps = [path.rate_bps for path in plan.paths] if plan else []
-    verifier = Verifier() if verifier is None else verifier
-    verifier.verify(request.fabric, compiled.rules, paths, failures=True, rates_bps=rates_bps)
+    memory.verifier.verify(compiler.fabric, compiled.rules, paths, failures=True, rates_bps=rates_bps)
     flips = order_flips(moves(request.fabric, request.active, plan), capacities(request.fabric))
     betterable = plan is not None and has_gained(_reachable(request), solved_on)
-    return PlanAnswer(compiled.rules, plan, told, solved_on, compiled.detours, flips, betterable)
+    rerouted = compiler.fabric == request.fabric
+    return PlanAnswer(
+        compiled.rules, plan, told, solved_on, compiled.detours, flips, betterable, memory.routed, rerouted
+    )
+
+
+def _is_mended(request: PlanRequest, plan: PlanStatus | None) -> bool:
+    """Whether a plan is the one in force with other paths for some pairs."""
+    active = request.active
+    return active is not None and plan is not None and plan.engine == _MENDING and plan.epoch != active.epoch
 
 
 def _compiled(
-    request: PlanRequest, plan: PlanStatus | None, jobs: Sequence[Job]
+    request: PlanRequest, plan: PlanStatus | None, jobs: Sequence[Job], compiler: TableCompiler
 ) -> tuple[PlanStatus | None, list[LabelledPath], Compiled]:
     """A plan with its paths and rules, which fit into every switch; for that it may get other labels.
 
@@ -176,14 +200,7 @@ def _compiled(
     """
     while True:
         paths = labelled(plan, jobs)
-        compiled = compile_tables(
-            request.fabric,
-            default=request.default,
-            paths=paths,
-            edge_ports=request.edge_ports,
-            detours=request.detours,
-            taken=_known_labels(request),
-        )
+        compiled = compiler.compile(paths, detours=request.detours, taken=_known_labels(request))
         try:
             check_budgets(compiled.rules, request.budgets)
         except OverBudget:
@@ -294,7 +311,7 @@ def _mend(request: PlanRequest, pairs_of: PairsOf) -> PlanStatus | None:
         gap=proof.gap,
         max_utilisation=request.max_utilisation,
         worst_link_utilisation=worst,
-        engine="mending",
+        engine=_MENDING,
         reason=f"{moved} of {len(data)} paths lost links and were replaced at once; the best is looked for{remark}",
         paths=_with_ways_back(request, wanted),
     )

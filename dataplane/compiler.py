@@ -18,7 +18,7 @@ from dataplane.spread import GroupTable
 from topologies.errors import InputError
 from topologies.fabric import Fabric, LinkId, Node, NodeKind
 
-__all__ = ["Compiled", "DefaultRouting", "LabelledPath", "compile_rules", "compile_tables"]
+__all__ = ["Compiled", "DefaultRouting", "LabelledPath", "TableCompiler", "compile_rules", "compile_tables"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,58 +55,106 @@ def compile_tables(
     detours: Mapping[Tunnel, int] | None = None,
     taken: AbstractSet[int] = frozenset(),
 ) -> Compiled:
-    """All rules of all switches; the same input gives the same rules.
+    """All rules of all switches; the same input gives the same rules. See `TableCompiler.compile`."""
+    return TableCompiler(fabric, default, edge_ports).compile(paths, detours=detours, taken=taken)
+
+
+class TableCompiler:
+    """Makes the rules for one fabric. What does not depend on planned paths is found once.
 
     Parameters
     ----------
-    paths : sequence of LabelledPath
-        Planned paths; they override default routing for their pairs. A pair may be split over several.
     edge_ports : mapping of str to frozenset of int, optional
         Ports by switch that lead to hosts, known or not; ports of known hosts are added.
-    detours : mapping of Tunnel to int, optional
-        Labels that detours have in the rules in force; they keep them.
-    taken : set of int
-        Further labels that no detour may get.
-
-    Raises
-    ------
-    InputError
-        A path is broken, two have the same label and no common way, or those of a pair do not make a split.
-    LabelsExhausted
-        More detours than labels.
     """
-    _refuse_clashes(fabric, paths)
-    routes = Routes(fabric)
-    tables = default_tables(routes, default)
-    wanted = frozenset[Tunnel]().union(*(table.tunnels for table in tables))
-    labels = label_tunnels(wanted, detours or {}, taken | {path.label for path in paths})
-    groups = {name: GroupTable() for name in routes.names}
-    planned = {
-        name: PlannedTable(routes, table, labels, groups[name])
-        for name, table in zip(routes.names, tables, strict=True)
-    }
-    flows: dict[str, set[FlowRule]] = {}
-    for name, table in zip(routes.names, tables, strict=True):
-        dpid = fabric.node_by_id[name].dpid or 0
-        flows[name] = {*misses(), ECHO_RULE, *table.flows(dpid, labels, groups[name])}
-    for tunnel, label in labels.items():
-        for switch, rule in tunnel_flows(tunnel, label):
-            flows[switch].add(rule)
-    for path in paths:
-        _add_path(fabric, routes, path, planned, flows)
-    caps = {name: CapTable() for name in routes.names}
-    for together in _by_pair(paths):
-        ingress = together[0].links[1].node
-        flows[ingress].update(ingress_rules(fabric, together, groups[ingress], caps[ingress]))
-    ports = _Ports(fabric)
-    rules: dict[str, SwitchRules] = {}
-    for name in routes.names:
-        edge, inner = ports.edge_of(name, edge_ports or {}), ports.fabric[name]
-        flows[name] |= planned[name].flows
-        flows[name].update(guard_flows(edge, inner, ports.hosts[name]))
-        meters = frozenset[AnyMeter]((*guard_meters(edge, inner), *caps[name].meters()))
-        rules[name] = SwitchRules(frozenset(flows[name]), groups[name].groups(), meters)
-    return Compiled(rules, labels)
+
+    def __init__(
+        self, fabric: Fabric, default: DefaultRouting, edge_ports: Mapping[str, frozenset[int]] | None = None
+    ) -> None:
+        self.fabric = fabric
+        self.default = default
+        self.edge_ports = edge_ports or {}
+        self._routes = Routes(fabric)
+        self._tables = default_tables(self._routes, default)
+        self._tunnels = frozenset[Tunnel]().union(*(table.tunnels for table in self._tables))
+        self._guards: dict[str, tuple[frozenset[FlowRule], frozenset[AnyMeter]]] = {}
+        ports = _Ports(fabric)
+        for name in self._routes.names:
+            edge, inner = ports.edge_of(name, self.edge_ports), ports.fabric[name]
+            guards = frozenset(guard_flows(edge, inner, ports.hosts[name]))
+            self._guards[name] = guards, frozenset(guard_meters(edge, inner))
+        self._unplanned: tuple[dict[Tunnel, int], dict[str, _Unplanned]] | None = None
+
+    def compile(
+        self,
+        paths: Sequence[LabelledPath] = (),
+        *,
+        detours: Mapping[Tunnel, int] | None = None,
+        taken: AbstractSet[int] = frozenset(),
+    ) -> Compiled:
+        """All rules of all switches.
+
+        Parameters
+        ----------
+        paths : sequence of LabelledPath
+            Planned paths; they override default routing for their pairs. A pair may be split over several.
+        detours : mapping of Tunnel to int, optional
+            Labels that detours have in the rules in force; they keep them.
+        taken : set of int
+            Further labels that no detour may get.
+
+        Raises
+        ------
+        InputError
+            A path is broken, two have the same label and no common way, or those of a pair do not make a split.
+        LabelsExhausted
+            More detours than labels.
+        """
+        _refuse_clashes(self.fabric, paths)
+        labels = label_tunnels(self._tunnels, detours or {}, taken | {path.label for path in paths})
+        unplanned = self._without_plan(labels)
+        groups = {name: GroupTable(unplanned[name].groups) for name in self._routes.names}
+        planned = {
+            name: PlannedTable(self._routes, table, labels, groups[name])
+            for name, table in zip(self._routes.names, self._tables, strict=True)
+        }
+        flows: dict[str, set[FlowRule]] = {name: set() for name in self._routes.names}
+        for path in paths:
+            _add_path(self.fabric, self._routes, path, planned, flows)
+        caps = {name: CapTable() for name in self._routes.names}
+        for together in _by_pair(paths):
+            ingress = together[0].links[1].node
+            flows[ingress].update(ingress_rules(self.fabric, together, groups[ingress], caps[ingress]))
+        rules: dict[str, SwitchRules] = {}
+        for name in self._routes.names:
+            meters = self._guards[name][1].union(caps[name].meters())
+            whole = unplanned[name].flows.union(flows[name], planned[name].flows)
+            rules[name] = SwitchRules(whole, groups[name].groups(), meters)
+        return Compiled(rules, labels)
+
+    def _without_plan(self, labels: dict[Tunnel, int]) -> dict[str, _Unplanned]:
+        """What every switch has whatever is planned."""
+        if self._unplanned is None or self._unplanned[0] != labels:
+            inner: dict[str, list[FlowRule]] = {name: [] for name in self._routes.names}
+            for tunnel, label in labels.items():
+                for switch, rule in tunnel_flows(tunnel, label):
+                    inner[switch].append(rule)
+            found = {}
+            for name, table in zip(self._routes.names, self._tables, strict=True):
+                groups = GroupTable()
+                own = table.flows(self.fabric.node_by_id[name].dpid or 0, labels, groups)
+                flows = frozenset((*misses(), ECHO_RULE, *own, *inner[name]))
+                found[name] = _Unplanned(flows | self._guards[name][0], groups)
+            self._unplanned = labels, found
+        return self._unplanned[1]
+
+
+@dataclass(frozen=True, slots=True)
+class _Unplanned:
+    """The rules of one switch without any plan."""
+
+    flows: frozenset[FlowRule]
+    groups: GroupTable
 
 
 def _add_path(

@@ -74,10 +74,16 @@ def named(kind: GroupType, buckets: tuple[Bucket, ...]) -> Group:
 
 
 class GroupTable:
-    """The groups of one switch, each content once and each id with one content."""
+    """The groups of one switch, each content once and each id with one content.
 
-    def __init__(self) -> None:
-        self._groups: dict[int, Group] = {}
+    Parameters
+    ----------
+    first : GroupTable, optional
+        Those that it begins with.
+    """
+
+    def __init__(self, first: GroupTable | None = None) -> None:
+        self._groups: dict[int, Group] = dict(first._groups) if first is not None else {}
 
     def use(self, group: Group) -> ToGroup:
         """Take a group in, and say how a rule hands packets to it."""

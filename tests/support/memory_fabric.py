@@ -15,6 +15,7 @@ from controller.config import Config
 from controller.core import Core
 from controller.discovery import PortId
 from controller.drift import Rule
+from controller.planmemory import PlanMemory
 from controller.planning import PlanRequest, make_plan
 from controller.store import Store
 from controller.strays import Mend, RemoveStray, RestoreGroup, StrayFlow, TablesRead
@@ -106,6 +107,7 @@ class Worker:
     def __init__(self, world: World, deliver) -> None:
         self._world, self._deliver = world, deliver
         self.requests: list[PlanRequest] = []
+        self._memory = PlanMemory()
 
     def start(self) -> None:
         """Nothing to start."""
@@ -119,7 +121,7 @@ class Worker:
 
     def _answer(self, request: PlanRequest) -> None:
         try:
-            self._deliver(request, make_plan(request))
+            self._deliver(request, make_plan(request, self._memory))
         except HeddleError as error:
             self._deliver(request, error)
 

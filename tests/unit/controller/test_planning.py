@@ -6,9 +6,11 @@ from dataclasses import replace
 
 import pytest
 
+from controller.planmemory import PlanMemory
 from controller.planning import PlanAnswer, PlanRequest, make_plan
 from controller.service import PlanStatus
 from dataplane.compiler import DefaultRouting
+from dataplane.rules import Table
 from solver.routing import Objective
 from topologies.fabric import Fabric, LinkId
 from topologies.fat_tree import fat_tree
@@ -170,3 +172,45 @@ def test_pairs_flip_in_an_order_that_no_link_minds() -> None:
     flipping = {pair for pairs in second.flips.rounds for pair in pairs}
     assert {(addresses[source], addresses[target]) for source, target in moved} <= flipping
     assert second.flips.overloads == ()
+
+
+def test_pairs_move_before_default_routing_does() -> None:
+    memory = PlanMemory()
+    first = make_plan(request(hurried=True), memory)
+    used = planned(first).paths[0].links[1]
+    broken = without(FABRIC, used)
+    second = make_plan(request(broken, after=first, hurried=True, routed=first.routed), memory)
+    assert not second.rerouted
+    assert second.routed == first.routed
+    assert {used, FABRIC.link_by_id[used].reverse_id}.isdisjoint(
+        link for path in planned(second).paths for link in path.links
+    )
+    for name, rules in second.rules.items():
+        changed = rules.flows ^ first.rules[name].flows
+        assert {flow.table for flow in changed} <= {Table.CLASSIFY, Table.TRANSIT}
+    third = make_plan(request(broken, after=second, hurried=True, routed=second.routed), memory)
+    assert third.rerouted
+    assert planned(third).paths == planned(second).paths
+    assert third.rules == make_plan(request(broken, after=second, hurried=True)).rules
+    assert third.routed not in ("", second.routed)
+
+
+@pytest.mark.parametrize("routed", ["", "another"])
+def test_default_routing_moves_at_once_where_it_is_not_known_what_is_in_force(routed: str) -> None:
+    memory = PlanMemory()
+    first = make_plan(request(hurried=True), memory)
+    broken = without(FABRIC, planned(first).paths[0].links[1])
+    assert make_plan(request(broken, after=first, hurried=True, routed=routed), memory).rerouted
+
+
+def test_default_routing_moves_at_once_where_more_than_a_cable_was_lost() -> None:
+    memory = PlanMemory()
+    first = make_plan(request(hurried=True), memory)
+    used = planned(first).paths[0].links
+    broken = without(without(FABRIC, used[1]), used[2])
+    assert make_plan(request(broken, after=first, hurried=True, routed=first.routed), memory).rerouted
+
+
+def test_the_same_default_routing_has_the_same_name_whoever_made_it() -> None:
+    first, other = (make_plan(request(hurried=hurried), PlanMemory()) for hurried in (True, False))
+    assert first.routed == other.routed != ""
