@@ -15,6 +15,7 @@ from types import TracebackType
 import yaml
 
 from controller.client import POLL_S, Client, DaemonUnreachable
+from mininet_scenarios.machine import DAEMON_NICENESS, set_niceness
 from topologies.errors import HeddleError
 from topologies.fabric import Fabric
 from topologies.files import write_fabric
@@ -112,6 +113,7 @@ class Daemon:
             self._process = subprocess.Popen(
                 command, env=self._environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
             )
+        set_niceness(self._process.pid, DAEMON_NICENESS)
 
     def wait_ready(self, progress: Callable[[str], None] | None = None, timeout_s: float = READY_S) -> None:
         """Return once the fabric is known and carries traffic.

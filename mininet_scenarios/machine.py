@@ -32,6 +32,8 @@ class CpuTime:
 
 SWITCH_NICENESS = -10
 """A switch that waits for a processor is a link that stands still: it comes before the ranks, and before us."""
+DAEMON_NICENESS = -8
+"""A daemon has a machine of its own; here it comes before all but the switches, or their channels go silent."""
 
 
 def set_niceness(pid: int, niceness: int) -> None:

@@ -8,13 +8,13 @@ import re
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from benchmarks.dataplane.cases import Case, Setting, exactly, told
 from benchmarks.dataplane.probes import Tcp, Udp
 from benchmarks.dataplane.stage import CAPACITY_BPS, PAIRS, Stage, median, stage
-from benchmarks.dataplane.switchrules import Held, held, held_by_all
+from benchmarks.dataplane.switchrules import Held, flows_held, held, held_by_all
 from benchmarks.dataplane.tampering import label_forwarded_on, label_pushed
 from benchmarks.dataplane.updates import ask_to_move
 from controller.client import DaemonUnreachable
@@ -131,7 +131,7 @@ def _await_whole(made: Stage) -> None:
 
 def _is_whole(made: Stage) -> bool:
     """Whether switches have the rules of the plan's labels, and of no other's."""
-    there = held_by_all(made.cluster, [node.id for node in made.fabric.switches])
+    there = {node.id: flows_held(made.cluster, node.id) for node in made.fabric.switches}
     pushed: set[tuple[str, int]] = set()
     forwarded: set[tuple[str, int]] = set()
     for path in _paths(made):
@@ -143,21 +143,21 @@ def _is_whole(made: Stage) -> bool:
     ) == (pushed, forwarded)
 
 
-def _matched(there: Held) -> Iterator[int]:
+def _matched(flows: Iterable[str]) -> Iterator[int]:
     """Labels of planned paths that a switch forwards on."""
-    return (label for flow in there.flows if (label := label_forwarded_on(flow)) is not None)
+    return (label for flow in flows if (label := label_forwarded_on(flow)) is not None)
 
 
-def _pushed(there: Held) -> Iterator[int]:
+def _pushed(flows: Iterable[str]) -> Iterator[int]:
     """Labels that a switch puts on packets from hosts."""
-    return (label for flow in there.flows if (label := label_pushed(flow)) is not None)
+    return (label for flow in flows if (label := label_pushed(flow)) is not None)
 
 
 def _phase(there: Mapping[str, Held], old: frozenset[_Path]) -> str:
     """How far the update had come."""
     before = {path.label for path in old}
-    pushed = {label for each in there.values() for label in _pushed(each)}
-    known = {label for each in there.values() for label in _matched(each)}
+    pushed = {label for each in there.values() for label in _pushed(each.flows)}
+    known = {label for each in there.values() for label in _matched(each.flows)}
     if known <= before:
         return "before the first new rule"
     if pushed <= before:

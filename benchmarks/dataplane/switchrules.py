@@ -66,16 +66,21 @@ def ofctl(cluster: Cluster, command: str, switch: str, *arguments: str, options:
 
 def held(cluster: Cluster, switch: str) -> Held:
     """What one switch holds now."""
-    flows = {}
-    for line in ofctl(cluster, "dump-flows", switch).splitlines():
-        if (age := _FLOW.search(line)) is not None:
-            flows[_COUNTED.sub("", line).strip()] = float(age[1])
     groups = {line.strip() for line in ofctl(cluster, "dump-groups", switch).splitlines() if "group_id=" in line}
     stats = ofctl(cluster, "dump-group-stats", switch)
     # The bands of a meter are on lines of their own, and so is what begins the answer.
     meters = {" ".join(part.split()) for part in ofctl(cluster, "dump-meters", switch).split("meter=")[1:]}
     ages_s = {int(number): float(age) for number, age in _GROUP.findall(stats)}
-    return Held(flows, frozenset(groups), frozenset(meters), ages_s)
+    return Held(flows_held(cluster, switch), frozenset(groups), frozenset(meters), ages_s)
+
+
+def flows_held(cluster: Cluster, switch: str) -> dict[str, float]:
+    """The flows of one switch, as text without their counters, and for how many seconds each has been there."""
+    flows = {}
+    for line in ofctl(cluster, "dump-flows", switch).splitlines():
+        if (age := _FLOW.search(line)) is not None:
+            flows[_COUNTED.sub("", line).strip()] = float(age[1])
+    return flows
 
 
 def held_by_all(cluster: Cluster, switches: Iterable[str]) -> dict[str, Held]:
