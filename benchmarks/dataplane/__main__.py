@@ -8,11 +8,36 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 
-from benchmarks.dataplane import updates
+from benchmarks.dataplane import (
+    channel,
+    death,
+    drift,
+    failures,
+    installation,
+    kills,
+    soak,
+    splits,
+    tables,
+    updates,
+    verification,
+)
 from benchmarks.dataplane.cases import Case, Setting, table
 
 ROWS: dict[str, Callable[[Setting], Iterator[Case]]] = {
     "updates": updates.row,
+    "kills": kills.row,
+    "soak": soak.row,
+    "drift": drift.row,
+    "installation": installation.row,
+    "failover": failures.failover,
+    "replan": failures.replan,
+    "silent": failures.silent,
+    "death": death.row,
+    "channel": channel.row,
+    splits.ROW: splits.row,
+    splits.CAPS_ROW: splits.caps_row,
+    tables.ROW: tables.row,
+    verification.ROW: verification.row,
 }
 
 
