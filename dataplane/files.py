@@ -272,7 +272,7 @@ def plan_of(paths: Iterable[PathEntry], where: str) -> tuple[list[LabelledPath],
             links = tuple(map(LinkId.parse, path.links))
         except InputError as error:
             raise InputError(f"{where}: path {path.source} → {path.target}: {error}") from None
-        labelled.append(LabelledPath(path.source, path.target, links, path.label))
+        labelled.append(LabelledPath(path.source, path.target, links, path.label, path.share))
         rates_bps.append(path.rate_bps)
     return labelled, rates_bps
 

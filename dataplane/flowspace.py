@@ -81,6 +81,24 @@ def share_out(rules: Iterable[FlowRule]) -> list[tuple[FlowRule | None, Flow]]:
     return met
 
 
+def portions(rules: Iterable[FlowRule], ip_proto: int) -> Iterator[tuple[FlowRule, float]]:
+    """What part of a protocol's flows between one pair of addresses meets each of some rules, all ports alike.
+
+    Parameters
+    ----------
+    rules : iterable of FlowRule
+        By falling priority.
+    """
+    ports = (1 << 2 * _PORT_BITS) - 1
+    left = [_Cube(ip_proto << 2 * _PORT_BITS, _ALL_PROTOCOLS << 2 * _PORT_BITS)]
+    for rule in rules:
+        wanted = _cube(rule.match)
+        taken = [common for cube in left if (common := cube.meets(wanted)) is not None]
+        if taken:
+            yield rule, sum(0.5 ** (common.mask & ports).bit_count() for common in taken)
+            left = [rest for cube in left for rest in cube.without(wanted)]
+
+
 def _cube(match: Match) -> _Cube:
     value, mask = 0, 0
     source = match.tcp_src if match.tcp_src is not None else match.udp_src

@@ -15,6 +15,7 @@ from dataplane.admission import check_guards
 from dataplane.fates import Unreadable
 from dataplane.matching import RuleError
 from dataplane.network import Network, VerificationError
+from dataplane.parts import check_shares
 from dataplane.planned import LabelledPath
 from dataplane.proof import Pair, Proof
 from dataplane.reading import SwitchReading
@@ -96,8 +97,8 @@ class Verifier:
         """Check rules against a fabric and the planned paths.
 
         Every host with an address reaches every other that the fabric connects it to, by IPv4 and by ARP; planned
-        pairs take exactly their paths, which carry no more than their links can; no packet to any address goes round;
-        nothing enters with a forged source or a label.
+        pairs take exactly their paths, in their shares, which carry no more than their links can; no packet to any
+        address goes round; nothing enters with a forged source or a label.
 
         Parameters
         ----------
@@ -131,6 +132,8 @@ class Verifier:
             count, cut_off = proof.by_classes(self._address_space(fabric), self._trees, failures=failures)
         except Unreadable:
             count, cut_off = proof.one_by_one(failures=failures)
+        else:
+            check_shares(fabric, self._readings, paths)
         return VerificationReport(
             count,
             len(planned),

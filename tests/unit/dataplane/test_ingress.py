@@ -10,9 +10,10 @@ from itertools import permutations
 import pytest
 
 from dataplane.compiler import DefaultRouting, LabelledPath, compile_rules
+from dataplane.flowspace import portions
 from dataplane.ingress import CapTable
 from dataplane.network import Network, VerificationError
-from dataplane.pipeline import ipv4_packet
+from dataplane.pipeline import SwitchPipeline, ipv4_packet
 from dataplane.rules import (
     IP_PROTO_TCP,
     IP_PROTO_UDP,
@@ -162,6 +163,51 @@ def test_the_verifier_refuses_a_rule_of_a_split_that_leads_elsewhere() -> None:
     ):
         with pytest.raises(VerificationError):
             verify(K4, with_rule(rules, rule, wrong), paths, pairs=())
+
+
+@pytest.mark.parametrize(("ip_proto", "name"), [(IP_PROTO_UDP, "UDP"), (IP_PROTO_TCP, "TCP")])
+def test_the_verifier_refuses_masks_that_give_a_path_another_share(ip_proto: int, name: str) -> None:
+    paths = split(0.25, 0.75, flows=4)
+    rules = compiled(paths)
+    (rule,) = [rule for rule in classify(rules) if rule.match.ip_proto == ip_proto]
+    half = Masked(2, 2)
+    wrong = replace(rule.match, **{"udp_src" if name == "UDP" else "tcp_src": half})
+    with pytest.raises(
+        VerificationError, match=f"of {name} h1 → h16, 50 % take the path with label 7[78], [27]5 % are"
+    ):
+        verify(K4, with_rule(rules, rule, replace(rule, match=wrong)), paths, pairs=())
+
+
+def test_the_verifier_refuses_a_group_whose_buckets_give_a_path_another_share() -> None:
+    paths = [path(1, 0.25, 77, flows=MANY), path(3, 0.75, 78, flows=MANY)]
+    rules = compiled(paths)
+    (group,) = [group for group in rules["e0-0"].groups if isinstance(group.buckets[0].actions[0], PushLabel)]
+    wrong = replace(group, buckets=(*group.buckets, *group.buckets[-1:] * 16))
+    whole = rules["e0-0"]
+    others = {**rules, "e0-0": SwitchRules(whole.flows, whole.groups - {group} | {wrong}, whole.meters)}
+    with pytest.raises(VerificationError, match="of TCP h1 → h16"):
+        verify(K4, others, paths, pairs=())
+
+
+@pytest.mark.parametrize("shares", [(0.25, 0.75), (0.37, 0.63), (0.1, 0.2, 0.7)])
+def test_the_parts_that_rules_give_to_paths_are_counted_as_packets_are(shares: tuple[float, ...]) -> None:
+    paths = split(*shares, flows=256)
+    assert verify(K4, compiled(paths), paths, pairs=()).planned == 1
+    rules = sorted(classify(compiled(paths)), key=lambda rule: -rule.priority)
+    for ip_proto in (IP_PROTO_TCP, IP_PROTO_UDP):
+        counted = Counter[int]()
+        for rule, portion in portions(rules, ip_proto):
+            counted[rule.actions[0].label] += round(portion * 65_536)
+        sent = Counter[int]()
+        pipeline = SwitchPipeline("e0-0", SwitchRules(frozenset(rules)))
+        for port in range(0, 65_536, 7):
+            packet = ipv4_packet(
+                identity(K4, "h1"), identity(K4, "h16"), ip_proto=ip_proto, src_port=port, dst_port=1
+            )  # fmt: skip
+            rule = pipeline.lookup(Table.CLASSIFY, packet, 1)
+            assert rule is not None
+            sent[rule.actions[0].label] += 7
+        assert all(abs(counted[label] - sent[label]) < 0.005 * 65_536 for label in counted | sent)
 
 
 def test_the_verifier_looks_at_ports_that_only_one_mask_tells_apart() -> None:
