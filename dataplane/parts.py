@@ -19,8 +19,8 @@ _PROTOCOLS = {IP_PROTO_TCP: "TCP", IP_PROTO_UDP: "UDP"}
 def check_shares(fabric: Fabric, readings: Mapping[str, SwitchReading], paths: Sequence[LabelledPath]) -> None:
     """Prove that of all ports of TCP and of UDP, each path of a split pair gets its share.
 
-    A select group counts by the weights of its buckets. Pairs whose shares are not known, and so do not add up to 1, are
-    left out.
+    A select group counts by the weights of its buckets. Pairs whose shares are not known (they do not add up to 1)
+    are left out.
 
     Raises
     ------
