@@ -14,6 +14,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
+from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
@@ -105,6 +106,8 @@ class Store:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._path = directory / "heddle.db"
+        # The paths and detours of the last plan saved; None where it is not known what is.
+        self._saved: tuple[tuple[PlannedPath, ...], dict[Tunnel, int]] | None = None
         try:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._lock = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -220,31 +223,33 @@ class Store:
         given_up : iterable of Pushed, optional
             Labels that switches push by the former rules and not by these: they rest from the same moment on.
         """
+        paths, detours = plan.paths if plan is not None else (), dict(detours or {})
+        # Of thousands of paths few change, and all that comes before traffic moves costs time.
+        saved, self._saved = self._saved, None
         with self._changing(durable=True) as database:
             database.execute("DELETE FROM plan")
-            database.execute("DELETE FROM paths")
-            database.execute("DELETE FROM detours")
             database.executemany("INSERT OR REPLACE INTO resting_labels VALUES (?, ?)", given_up)
+            if saved is None or saved[1] != detours:
+                database.execute("DELETE FROM detours")
+                database.executemany(
+                    "INSERT INTO detours VALUES (?, ?, ?)",
+                    ((label, _listed(tunnel.links), tunnel.eth_type) for tunnel, label in detours.items()),
+                )
+            if plan is not None:
+                proof = asdict(replace(plan, paths=()))
+                del proof["epoch"], proof["paths"]
+                database.execute("INSERT INTO plan VALUES (1, ?, ?)", (plan.epoch, json.dumps(proof)))
+            before = saved[0] if saved is not None else ()
+            database.execute("DELETE FROM paths WHERE place >= ?", (len(paths) if before else 0,))
             database.executemany(
-                "INSERT INTO detours VALUES (?, ?, ?)",
+                "INSERT OR REPLACE INTO paths VALUES (?, ?, ?, ?, ?, ?, ?)",
                 (
-                    (label, json.dumps([str(link) for link in tunnel.links]), tunnel.eth_type)
-                    for tunnel, label in (detours or {}).items()
+                    (place, path.label, path.job, path.source, path.target, _listed(path.links), path.rate_bps)
+                    for place, path in enumerate(paths)
+                    if place >= len(before) or before[place] != path
                 ),
             )
-            if plan is None:
-                return
-            proof = asdict(replace(plan, paths=()))
-            del proof["epoch"], proof["paths"]
-            database.execute("INSERT INTO plan VALUES (1, ?, ?)", (plan.epoch, json.dumps(proof)))
-            database.executemany(
-                "INSERT INTO paths VALUES (?, ?, ?, ?, ?, ?, ?)",
-                (
-                    (place, path.label, path.job, path.source, path.target, links, path.rate_bps)
-                    for place, path in enumerate(plan.paths)
-                    for links in (json.dumps([str(link) for link in path.links]),)
-                ),
-            )
+        self._saved = paths, detours
 
     def resting_labels(self) -> tuple[Pushed, ...]:
         """Labels that were given up and not released, each with who pushed it."""
@@ -406,3 +411,8 @@ class Store:
             f"{self._path} is damaged ({reason}); move it away (its jobs are lost) "
             "or choose another state directory with --state"
         )
+
+
+@lru_cache(maxsize=65_536)
+def _listed(links: tuple[LinkId, ...]) -> str:
+    return json.dumps([str(link) for link in links])

@@ -75,6 +75,7 @@ class TableCompiler:
         self.default = default
         self.edge_ports = edge_ports or {}
         self._routes = Routes(fabric)
+        self._arrivals = {link.id: link.target_port for link in fabric.links}
         self._tables = default_tables(self._routes, default)
         self._tunnels = frozenset[Tunnel]().union(*(table.tunnels for table in self._tables))
         self._guards: dict[str, tuple[frozenset[FlowRule], frozenset[AnyMeter]]] = {}
@@ -114,13 +115,9 @@ class TableCompiler:
         labels = label_tunnels(self._tunnels, detours or {}, taken | {path.label for path in paths})
         unplanned = self._without_plan(labels)
         groups = {name: GroupTable(unplanned[name].groups) for name in self._routes.names}
-        planned = {
-            name: PlannedTable(self._routes, table, labels, groups[name])
-            for name, table in zip(self._routes.names, self._tables, strict=True)
-        }
         flows: dict[str, set[FlowRule]] = {name: set() for name in self._routes.names}
         for path in paths:
-            _add_path(self.fabric, self._routes, path, planned, flows)
+            self._add_path(path, unplanned, groups, flows)
         caps = {name: CapTable() for name in self._routes.names}
         for together in _by_pair(paths):
             ingress = together[0].links[1].node
@@ -128,9 +125,28 @@ class TableCompiler:
         rules: dict[str, SwitchRules] = {}
         for name in self._routes.names:
             meters = self._guards[name][1].union(caps[name].meters())
-            whole = unplanned[name].flows.union(flows[name], planned[name].flows)
+            whole = unplanned[name].flows | flows[name]
             rules[name] = SwitchRules(whole, groups[name].groups(), meters)
         return Compiled(rules, labels)
+
+    def _add_path(
+        self,
+        path: LabelledPath,
+        unplanned: Mapping[str, _Unplanned],
+        groups: Mapping[str, GroupTable],
+        flows: Mapping[str, set[FlowRule]],
+    ) -> None:
+        egress = path.links[-1]
+        if len(path.links) == 2:
+            return
+        flows[egress.node].add(egress_rule(path.label, egress.port))
+        leaf = self._routes.number[egress.node]
+        arriving = path.links[0]
+        for link in path.links[1:-1]:
+            node, in_port = link.node, self._arrivals[arriving]
+            made = unplanned[node].planned.rules(path.label, link.port, in_port, leaf, groups[node])
+            flows[node].update(made)
+            arriving = link
 
     def _without_plan(self, labels: dict[Tunnel, int]) -> dict[str, _Unplanned]:
         """What every switch has whatever is planned."""
@@ -144,35 +160,18 @@ class TableCompiler:
                 groups = GroupTable()
                 own = table.flows(self.fabric.node_by_id[name].dpid or 0, labels, groups)
                 flows = frozenset((*misses(), ECHO_RULE, *own, *inner[name]))
-                found[name] = _Unplanned(flows | self._guards[name][0], groups)
+                found[name] = _Unplanned(flows | self._guards[name][0], groups, PlannedTable(table, labels))
             self._unplanned = labels, found
         return self._unplanned[1]
 
 
 @dataclass(frozen=True, slots=True)
 class _Unplanned:
-    """The rules of one switch without any plan."""
+    """The rules of one switch without any plan, and what makes those of plans."""
 
     flows: frozenset[FlowRule]
     groups: GroupTable
-
-
-def _add_path(
-    fabric: Fabric,
-    routes: Routes,
-    path: LabelledPath,
-    planned: Mapping[str, PlannedTable],
-    flows: Mapping[str, set[FlowRule]],
-) -> None:
-    egress = path.links[-1]
-    if len(path.links) == 2:
-        return
-    flows[egress.node].add(egress_rule(path.label, egress.port))
-    leaf = routes.number[egress.node]
-    arriving = path.links[0]
-    for link in path.links[1:-1]:
-        planned[link.node].add(path.label, link, fabric.link_by_id[arriving].target_port, leaf)
-        arriving = link
+    planned: PlannedTable
 
 
 class _Ports:

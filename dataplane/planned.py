@@ -8,12 +8,12 @@ from functools import lru_cache
 
 from dataplane.default import DefaultTable
 from dataplane.detours import Tunnel, out_of
-from dataplane.routes import Routes
 from dataplane.rules import (
     ETH_TYPE_IPV4,
     ETH_TYPE_MPLS,
     Action,
     FlowRule,
+    Group,
     Match,
     Output,
     PopLabel,
@@ -24,7 +24,7 @@ from dataplane.rules import (
 from dataplane.spread import GroupTable, failover_group
 from solver.routing import Path
 from topologies.errors import InputError
-from topologies.fabric import Fabric, LinkId
+from topologies.fabric import Fabric
 
 _COMING_BACK, _PLANNED, _MISS = 150, 100, 0
 
@@ -79,35 +79,37 @@ class PlannedTable:
         Of detours.
     """
 
-    def __init__(self, routes: Routes, default: DefaultTable, labels: Mapping[Tunnel, int], groups: GroupTable) -> None:
-        self._routes = routes
+    def __init__(self, default: DefaultTable, labels: Mapping[Tunnel, int]) -> None:
         self._default = default
         self._labels = labels
-        self._groups = groups
-        self._known: set[tuple[int, int, int]] = set()
-        self._actions: dict[tuple[int, int | None, int], Action] = {}
-        self.flows: set[FlowRule] = set()
+        self._ways: dict[tuple[int, int | None, int], int | Group] = {}
+        self._rules: dict[tuple[int, int, int], tuple[tuple[FlowRule, ...], tuple[Group, ...]]] = {}
 
-    def add(self, label: int, link: LinkId, in_port: int, leaf: int) -> None:
-        """Forward what carries a label, comes in by a port and goes to a host at a leaf, out by a link.
+    def rules(self, label: int, port: int, in_port: int, leaf: int, groups: GroupTable) -> tuple[FlowRule, ...]:
+        """Forward what carries a label, comes in by a port and goes to a host at a leaf, out by a port.
 
-        Paths may share the label, and come from elsewhere.
+        Paths may share the label, and come from elsewhere. The groups of the rules are taken in.
         """
-        if (label, link.port, in_port) in self._known:
-            return
-        self._known.add((label, link.port, in_port))
-        anywhere = self._forward(link.port, None, leaf)
-        self.flows.add(_transit(label, None, anywhere))
-        if (here := self._forward(link.port, in_port, leaf)) != anywhere:
-            self.flows.add(_transit(label, in_port, here))
+        known = self._rules.get((label, port, in_port))
+        if known is not None and all(groups.use(group).group_id == group.id for group in known[1]):
+            return known[0]
+        ways = self._way(port, None, leaf), self._way(port, in_port, leaf)
+        anywhere, here = (groups.use(way) if isinstance(way, Group) else Output(way) for way in ways)
+        rules: tuple[FlowRule, ...] = (_transit(label, None, anywhere),)
+        if here != anywhere:
+            rules += (_transit(label, in_port, here),)
+        used = tuple(way for way in ways if isinstance(way, Group))
+        if all(groups.use(group).group_id == group.id for group in used):
+            self._rules[label, port, in_port] = rules, used
+        return rules
 
-    def _forward(self, port: int, in_port: int | None, leaf: int) -> Action:
-        action = self._actions.get((port, in_port, leaf))
-        if action is None:
+    def _way(self, port: int, in_port: int | None, leaf: int) -> int | Group:
+        """A port, or the group that knows what to do where it is dead."""
+        way = self._ways.get((port, in_port, leaf))
+        if way is None:
             fallback = self._fallback(port, in_port, leaf)
-            action = Output(port) if fallback is None else self._groups.use(failover_group(port, *fallback))
-            self._actions[port, in_port, leaf] = action
-        return action
+            way = self._ways[port, in_port, leaf] = port if fallback is None else failover_group(port, *fallback)
+        return way
 
     def _fallback(self, port: int, in_port: int | None, leaf: int) -> tuple[tuple[Action, ...], int] | None:
         """What to do where a port is dead, and the port by which that leaves; None where nothing helps."""

@@ -13,6 +13,7 @@ from controller.service import Event
 from controller.store import MAX_EVENTS, SCHEMA_VERSION, Pushed, Store, StoredHost
 from controller.testing import two_host_plan
 from dataplane.detours import Tunnel
+from dataplane.rules import ETH_TYPE_IPV4
 from topologies.errors import HeddleError
 from topologies.fabric import LinkId
 from workloads.job import Job
@@ -253,14 +254,21 @@ def test_a_path_that_is_no_directory_is_refused(tmp_path):
 def test_a_write_that_fails_changes_nothing_and_says_so(directory):
     with Store(directory) as store:
         store.save_plan(two_host_plan())
+        [first, *others] = two_host_plan().paths
+        other_plan = replace(two_host_plan(), epoch=4, paths=(replace(first, label=99), *others))
         with sqlite3.connect(directory / "heddle.db") as other:
             other.execute("CREATE TRIGGER full BEFORE INSERT ON paths BEGIN SELECT RAISE(ABORT, 'disk full'); END")
         other.close()
 
         with pytest.raises(HeddleError, match="cannot be written: disk full"):
-            store.save_plan(replace(two_host_plan(), epoch=4))
-
+            store.save_plan(other_plan)
         assert store.load_plan() == two_host_plan()
+        with sqlite3.connect(directory / "heddle.db") as other:
+            other.execute("DROP TRIGGER full")
+        other.close()
+        store.save_plan(other_plan)
+
+        assert store.load_plan() == other_plan
 
 
 def test_cordons_come_back_as_they_were_last_saved(directory):
@@ -272,3 +280,27 @@ def test_cordons_come_back_as_they_were_last_saved(directory):
 
     with Store(directory) as store:
         assert store.cordons() == {min(cables)}
+
+
+def test_of_a_plan_that_changed_a_little_all_comes_back(directory):
+    [first, *others] = two_host_plan().paths
+    detours = {Tunnel((LinkId("s", 1), LinkId("t", 2)), ETH_TYPE_IPV4): 1 << 19}
+    plans = [
+        replace(two_host_plan(), paths=tuple(others)),
+        replace(two_host_plan(), paths=(*others, first)),
+        replace(two_host_plan(), paths=(replace(first, rate_bps=1.0), *others)),
+        None,
+        two_host_plan(),
+    ]
+    with Store(directory) as store:
+        for plan in plans:
+            for kept in (detours, {}, detours):
+                store.save_plan(plan, kept)
+                assert store.load_plan() == plan
+                assert store.load_detours() == kept
+        store.save_plan(plans[0], detours)
+
+    with Store(directory) as store:
+        assert store.load_plan() == plans[0]
+        store.save_plan(plans[1], detours)
+        assert store.load_plan() == plans[1]
