@@ -33,11 +33,12 @@ test: system lint ## Run all tests but the long ones (root)
 unit: python ## Run the tests that need no root and nothing outside .venv
 	@$(UNIT)
 
-acceptance: system python ## Run the long measurements: seeds 1 to 5, discovery, attacks, the channel, the solver, spoilt input, many kills (root)
+acceptance: system python ## Run the long measurements: seeds 1 to 5, discovery, attacks, the data plane, the channel, the solver, spoilt input, many kills (root)
 	@$(WORST); \
 	$(AS_ROOT) $(BIN)/heddle emulate --seeds 1-5 --report $(REPORT) || note; \
 	for framework in ryu os-ken; do $(AS_ROOT) $(BIN)/python -m benchmarks.discovery --framework $$framework || note; done; \
 	for framework in ryu os-ken; do $(AS_ROOT) $(BIN)/python -m benchmarks.attacks --framework $$framework || note; done; \
+	for framework in ryu os-ken; do $(AS_ROOT) $(BIN)/python -m benchmarks.dataplane --framework $$framework || note; done; \
 	$(CHANNEL_BENCHMARK) || note; \
 	$(SOLVER_BENCHMARK) --repeat 5 --peer-limit 30 $${HEDDLE_TEST_DATA:+--data "$$HEDDLE_TEST_DATA"} || note; \
 	$(FUZZING) || note; \
