@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import zip_longest
 
 from controller.config import Config
 from controller.eventlog import EventLog
@@ -364,7 +365,13 @@ class PlanKeeper:
 
 def _moved(old: PlanStatus | None, new: PlanStatus | None, jobs: Sequence[Job]) -> frozenset[str]:
     """Jobs that have a pair whose path differs between two plans, whichever job the path was planned for."""
-    changed = {(path.source, path.target) for path in frozenset(_paths(old)) ^ frozenset(_paths(new))}
+    before, after = _paths(old), _paths(new)
+    # Most paths of a plan stay, and stay where they were: those are compared without hashing.
+    stays = [one is other or one == other for one, other in zip(before, after, strict=False)]
+    others = (
+        frozenset(path for path, same in zip_longest(paths, stays) if path and not same) for paths in (before, after)
+    )
+    changed = {(path.source, path.target) for path in frozenset.symmetric_difference(*others)}
     changed |= {(target, source) for source, target in changed}
     return frozenset(job.name for job in jobs if not changed.isdisjoint(job_pairs(job)))
 
