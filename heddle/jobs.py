@@ -9,7 +9,7 @@ from controller.client import DEFAULT_URL, Client
 from heddle.output import percent, print_json, print_table, rate
 from workloads.collectives import job_pairs
 from workloads.files import read_job
-from workloads.job import Job
+from workloads.job import Algorithm, Collective, Job
 
 
 def list_jobs(url: str | None, *, as_json: bool) -> None:
@@ -39,7 +39,8 @@ def show_job(url: str | None, name: str, *, as_json: bool) -> None:
     """Print a job and the paths planned for it."""
     with Client(url or DEFAULT_URL) as client:
         job, plan = client.job(name), client.plan()
-    pairs = set(job_pairs(Job(job.name, job.ranks, job.message_bytes)))
+    asked = Job(job.name, job.ranks, job.message_bytes, Collective(job.collective), Algorithm(job.algorithm))
+    pairs = set(job_pairs(asked))
     # A pair that several jobs share has one path, planned under the name of one of them.
     paths = [
         path

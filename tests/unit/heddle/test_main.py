@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ from controller.testing import FakeService, served
 from heddle import main as command
 from solver.errors import Infeasible
 from topologies.errors import HeddleError, InputError
-from workloads.job import Job
+from workloads.job import Algorithm, Collective, Job
 
 REPOSITORY = Path(__file__).parents[3]
 
@@ -277,6 +278,28 @@ def test_a_job_shows_the_paths_of_its_pairs_whichever_job_they_were_planned_for(
     assert "h2:1 s1:1" in out
     paths = json.loads(heddle("jobs show second --json")[1])["paths"]
     assert [(path["job"], path["source"]) for path in paths] == [("train", "h1"), ("train", "h2")]
+
+
+def test_a_job_of_all_to_all_shows_the_paths_of_all_its_pairs(heddle, service):
+    everyone = Job("all", ("h2", "h1"), 8, Collective.ALL_TO_ALL, Algorithm.PAIRWISE)
+    service.statuses["all"] = JobStatus(everyone, JobState.ACTIVE)
+
+    paths = json.loads(heddle("jobs show all --json")[1])["paths"]
+
+    assert {(path["source"], path["target"]) for path in paths} == {("h1", "h2"), ("h2", "h1")}
+
+
+def test_a_job_shows_each_path_of_a_split_pair_with_its_share(heddle, service):
+    service.statuses["train"] = JobStatus(Job("train", ("h1", "h2"), 8, flows_per_pair=4), JobState.ACTIVE)
+    first, back = service.active.paths
+    split = [replace(first, label=label, rate_bps=rate_bps) for label, rate_bps in ((16, 7.5e6), (18, 2.5e6))]
+    service.active = replace(service.active, paths=(*split, back))
+
+    _, out, _ = heddle("jobs show train")
+
+    assert [line.split()[5:7] for line in out.splitlines() if line.startswith("h1")] == [["75.0", "%"], ["25.0", "%"]]
+    paths = json.loads(heddle("jobs show train --json")[1])["paths"]
+    assert [path["share"] for path in paths] == [0.75, 0.25, 1.0]
 
 
 @pytest.mark.parametrize(
