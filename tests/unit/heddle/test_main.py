@@ -281,7 +281,7 @@ def test_a_job_shows_the_paths_of_its_pairs_whichever_job_they_were_planned_for(
 
 
 def test_a_job_of_all_to_all_shows_the_paths_of_all_its_pairs(heddle, service):
-    everyone = Job("all", ("h2", "h1"), 8, Collective.ALL_TO_ALL, Algorithm.PAIRWISE)
+    everyone = Job("all", ("h1", "h2", "h3"), 8, Collective.ALL_TO_ALL, Algorithm.PAIRWISE)
     service.statuses["all"] = JobStatus(everyone, JobState.ACTIVE)
 
     paths = json.loads(heddle("jobs show all --json")[1])["paths"]
