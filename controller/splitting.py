@@ -54,6 +54,9 @@ def flows_of(jobs: Iterable[Job]) -> dict[Pair, int]:
 
 def caps_of(jobs: Iterable[Job]) -> dict[Pair, float]:
     """What each pair may send at most: what its jobs together may; pairs of a job without a cap are left out."""
+    jobs = tuple(jobs)
+    if all(job.rate_cap_bps is None for job in jobs):
+        return {}
     caps_bps: dict[Pair, float | None] = {}
     for job in jobs:
         for pair in job_pairs(job):
