@@ -39,13 +39,17 @@ class Fate(NamedTuple):
         Each port by which some choice sends it, and its label then.
     is_one : bool
         Whether every choice sends it out exactly once, other than to the controller.
+    makes_sense : bool
+        Whether no label is set or taken off that is not there, or hides something else: nobody knows what a switch
+        would do.
     """
 
     outs: tuple[tuple[int, int | None], ...]
     is_one: bool
+    makes_sense: bool = True
 
 
-_LOST = Fate((), False)
+_NONSENSE = Fate((), False, makes_sense=False)
 
 _Labels: TypeAlias = tuple[int, ...]
 _Sent: TypeAlias = tuple[tuple[int, _Labels], ...]
@@ -131,7 +135,7 @@ class Fates:
         try:
             outcomes = self._apply(self._actions[doing], (SAME_LABEL,) if labelled else (), eth_type, dead)
         except _Nonsense:
-            return _LOST
+            return _NONSENSE
         outs: dict[tuple[int, int | None], None] = {}
         is_one = True
         for sent in outcomes:

@@ -130,6 +130,8 @@ class Outage:
 
     def _go_on(self, switch: int, in_port: int, fate: Fate, label: int | None, atoms: int) -> None:
         """Follow everything that some actions may do with packets for some destinations."""
+        if not fate.makes_sense:
+            self.doubtful |= atoms
         if not fate.is_one:
             self._doubt(switch, atoms)
         for out, new_label in fate.outs:

@@ -113,7 +113,7 @@ class Unlabelled:
     def _step(self, switch: int, entry: Entry, fate: Fate) -> _Step:
         """What is right of an entry, and the links that it takes; what may be lost is right for nobody's addresses."""
         loose = ~self.must[switch]
-        right = entry.atoms if fate.is_one else entry.atoms & loose
+        right = entry.atoms if fate.is_one else entry.atoms & loose if fate.makes_sense else 0
         links = []
         for port, label in fate.outs:
             if label is not None:
@@ -248,4 +248,4 @@ def _seen_from(port: int, fate: Fate) -> Fate:
     """A fate of packets that come in by a port: what would leave by it unasked is dropped."""
     outs = tuple(sorted((port if out == IN_PORT else out, label or 0) for out, label in fate.outs if out != port))
     dropped = any(out == port for out, _ in fate.outs)
-    return Fate(tuple((out, label or None) for out, label in outs), fate.is_one and not dropped)
+    return Fate(tuple((out, label or None) for out, label in outs), fate.is_one and not dropped, fate.makes_sense)

@@ -227,3 +227,10 @@ def test_links_without_another_way_are_told_and_what_they_cut_off_is_excused() -
     assert report.unprotected == (LinkId("e0-0", 3),)
     assert report.cut_off == 2 * 2 * 14
     assert report.failures == 31
+
+
+def test_a_rule_that_sets_a_label_which_is_not_there_is_refused_though_it_concerns_nobody() -> None:
+    rule = FlowRule(Table.DEFAULT, 1, Match(), (SetLabel(16),))
+    strange = {**PLAIN, "e0-0": replace(PLAIN["e0-0"], flows=PLAIN["e0-0"].flows | {rule})}
+    with pytest.raises(RuleError, match="e0-0 does SetLabel"):
+        verify(K4, strange)
