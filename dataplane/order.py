@@ -28,11 +28,14 @@ from dataplane.rules import (
     ETH_TYPE_ARP,
     ETH_TYPE_IPV4,
     ETH_TYPE_MPLS,
+    PORT_CONTROLLER,
     PORT_IN_PORT,
     FlowRule,
     Match,
     Output,
     RuleSet,
+    SwitchRules,
+    ToGroup,
 )
 from topologies.fabric import Fabric
 
@@ -94,10 +97,20 @@ def order_changes(
         Called now and then.
     """
     listed = {switch: in_turn(found) for switch, found in changes.items() if found}
-    if fabric is None or not listed:
+    if fabric is None or not listed or not any(map(_forwards, old.values())):
         rounds = ({switch: tuple(found) for switch, found in listed.items()},) if listed else ()
         return Order(rounds, {})
     return _Ordering(old, new, listed, fabric, before or fabric, rest).order()
+
+
+def _forwards(rules: SwitchRules) -> bool:
+    """Whether a switch sends anything on: where none does, as at a start, nothing can be lost and any order will do."""
+    ends = (PORT_CONTROLLER, PORT_IN_PORT)
+    return any(
+        isinstance(action, ToGroup) or (isinstance(action, Output) and action.port not in ends)
+        for flow in rules.flows
+        for action in flow.actions
+    )
 
 
 @dataclass(slots=True)
@@ -168,7 +181,7 @@ class _Ordering:
         circling = frozenset(range(len(self._changes))) - levels.keys()
         rounds = self._rounds(levels)
         needs = self._named(self._graph)
-        self._send_back(levels, regions, rounds, needs)
+        self._send_back(levels, regions, forwarded, rounds, needs)
         if circling:
             rounds += self._on_a_circle(circling, regions, needs)
         return Order(tuple(rounds), needs)
@@ -295,12 +308,14 @@ class _Ordering:
         self,
         levels: Mapping[int, int],
         regions: Regions,
+        forwarded: frozenset[Region],
         rounds: list[dict[str, tuple[FlowChange, ...]]],
         needs: dict[Change, frozenset[Change]],
     ) -> None:
         """Put rules for packets that are under way towards a switch which will send them back before its changes."""
         for address, eth_type, around in self._hosts(regions):
-            moved = self._moves(around)
+            # Where nothing was forwarded before, nothing is under way.
+            moved = self._moves(around) if not forwarded.isdisjoint(around) else {}
             for switch, changes in moved.items() if len(moved) > 1 else ():
                 for rule, port in self._turning_back(switch, around):
                     moments = [number for number in changes if number in levels]
