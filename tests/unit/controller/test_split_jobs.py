@@ -1,4 +1,4 @@
-"""Split and capped jobs in a whole controller: installed, kept over restarts, planned anew after failures, taken away."""
+"""Split and capped jobs in a whole controller: installed, kept over restarts, planned anew, taken away."""
 
 from __future__ import annotations
 
