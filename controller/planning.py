@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
+from controller.fitting import compiled_within
 from controller.keeping import (
     PairsOf,
     has_gained,
@@ -21,9 +22,9 @@ from controller.mending import certificate_of, fitting_rates, mended_paths
 from controller.planmemory import PlanMemory
 from controller.service import PlannedPath, PlanStatus
 from controller.shifting import capacities, moves
-from controller.splitting import caps_of, flows_of, labelled, ways_of
-from dataplane.budget import Budgets, OverBudget, check_budgets
-from dataplane.compiler import Compiled, DefaultRouting, LabelledPath, TableCompiler
+from controller.splitting import caps_of, flows_of, ways_of
+from dataplane.budget import Budgets, OverBudget
+from dataplane.compiler import DefaultRouting
 from dataplane.detours import Tunnel
 from dataplane.flips import FlipOrder, order_flips
 from dataplane.labels import Way, label_paths
@@ -165,7 +166,9 @@ def make_plan(request: PlanRequest, memory: PlanMemory | None = None) -> PlanAns
         )
         try:
             jobs = [job for job in request.jobs if job.name in pairs_of]
-            plan, paths, compiled = _compiled(request, plan, jobs, compiler)
+            plan, paths, compiled = compiled_within(
+                request.budgets, compiler, plan, jobs, request.detours, _known_labels(request)
+            )
             break
         except OverBudget as error:
             if not pairs_of:
@@ -186,44 +189,6 @@ def _is_mended(request: PlanRequest, plan: PlanStatus | None) -> bool:
     """Whether a plan is the one in force with other paths for some pairs."""
     active = request.active
     return active is not None and plan is not None and plan.engine == _MENDING and plan.epoch != active.epoch
-
-
-def _compiled(
-    request: PlanRequest, plan: PlanStatus | None, jobs: Sequence[Job], compiler: TableCompiler
-) -> tuple[PlanStatus | None, list[LabelledPath], Compiled]:
-    """A plan with its paths and rules, which fit into every switch; for that it may get other labels.
-
-    Raises
-    ------
-    OverBudget
-        They do not.
-    """
-    while True:
-        paths = labelled(plan, jobs)
-        compiled = compiler.compile(paths, detours=request.detours, taken=_known_labels(request))
-        try:
-            check_budgets(compiled.rules, request.budgets)
-        except OverBudget:
-            fewer = _with_fewer_labels(request, plan) if plan is not None else None
-            if fewer is None:
-                raise
-            plan = fewer
-        else:
-            return plan, paths, compiled
-
-
-def _with_fewer_labels(request: PlanRequest, plan: PlanStatus) -> PlanStatus | None:
-    """A plan with labels shared anew; None where they are as few already.
-
-    Paths that stayed from plan to plan kept theirs, and may share less than they could.
-    """
-    taken = _known_labels(request) | frozenset(request.detours.values())
-    labels = label_paths([(path.source, path.target, path.links) for path in plan.paths], {}, quarantined=taken)
-    if len(set(labels)) >= len({path.label for path in plan.paths}):
-        return None
-    paths = tuple(replace(path, label=label) for path, label in zip(plan.paths, labels, strict=True))
-    epoch = request.active.epoch + 1 if request.active is not None else plan.epoch
-    return replace(plan, epoch=epoch, paths=paths)
 
 
 def _plan(
