@@ -81,6 +81,18 @@ def share_out(rules: Iterable[FlowRule]) -> list[tuple[FlowRule | None, Flow]]:
     return met
 
 
+def apart(matches: Iterable[Match]) -> list[Flow]:
+    """Flows of which any other is told apart from one by none of some matches."""
+    cells = [_ALL]
+    for wanted in dict.fromkeys(map(_cube, matches)):
+        cells = [
+            part
+            for cell in cells
+            for part in (*(common for common in [cell.meets(wanted)] if common is not None), *cell.without(wanted))
+        ]
+    return [_flow(cell) for cell in cells]
+
+
 def portions(rules: Iterable[FlowRule], ip_proto: int) -> Iterator[tuple[FlowRule, float]]:
     """What part of a protocol's flows between one pair of addresses meets each of some rules, all ports alike.
 

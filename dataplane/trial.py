@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from collections.abc import Set as AbstractSet
+from functools import cached_property
 
-from dataplane.flowspace import share_out
+from dataplane.flowspace import Flow, apart, share_out
 from dataplane.matching import prefix_range
 from dataplane.network import Network, VerificationError
 from dataplane.pipeline import Packet, SwitchPipeline, arp_packet, ipv4_packet
@@ -85,13 +86,28 @@ class Trial:
             self._network.end(source.id, arp_packet(_identity(source), address))
 
     def _flows(self, source: Node, target: Node) -> Iterator[Packet]:
-        """An IPv4 packet for each rule at the ingress that some flow of a pair meets."""
+        """An IPv4 packet for each rule at the ingress that some flow of a pair meets, or elsewhere where more looks."""
         sender, receiver = _identity(source), _identity(target)
         rules = self._classifying(source, target)
         if not rules:
             yield ipv4_packet(sender, receiver)
-        for _, flow in share_out(rules):
+        for flow in self._everywhere or [flow for _, flow in share_out(rules)]:
             yield ipv4_packet(sender, receiver, ip_proto=flow.ip_proto, src_port=flow.src_port, dst_port=flow.dst_port)
+
+    @cached_property
+    def _everywhere(self) -> list[Flow]:
+        """Flows that rules of any table tell apart, where not only the classify tables do."""
+        looking = [
+            (table, rule.match)
+            for pipeline in self._pipelines.values()
+            for table, shapes in pipeline.tables.items()
+            for shape in shapes
+            if "ip_proto" in shape.names
+            for rule in shape.rules.values()
+        ]
+        if all(table is Table.CLASSIFY for table, _ in looking):
+            return []
+        return apart(match for _, match in looking)
 
     def _classifying(self, source: Node, target: Node) -> list[FlowRule]:
         pipeline = self._pipelines[self._fabric.access_link(source.id).target]

@@ -18,8 +18,10 @@ from topologies.errors import HeddleError, InputError
 from topologies.fabric import Fabric, LinkId
 from topologies.files import read_fabric
 
-_ATTEMPTS, _PAUSE_S = 5, 1.0
-"""How often a daemon is asked, and how long apart, before its rules change too fast to be looked at."""
+_PAUSE_S = 1.0
+"""Between two looks at a daemon's rules."""
+_STILL, _MOST = 5, 60
+"""Looks without a change after which what is wrong is no update that goes on; and looks in all."""
 _SHOWN = 8
 
 
@@ -72,19 +74,20 @@ def verify_daemon(url: str | None, *, failures: bool, as_json: bool) -> None:
         No daemon answers, a switch's rules are not known, or they change all the time.
     """
     with told_as_json(as_json), Client(url or DEFAULT_URL) as client:
-        question = _ask(client)
-        for _ in range(_ATTEMPTS):
+        question, still = _ask(client), 0
+        for _ in range(_MOST):
             try:
                 report = question.prove(failures=failures)
             except (VerificationError, RuleError):
-                # In the middle of an update some pairs follow the old plan and some the new one.
-                time.sleep(_PAUSE_S)
-                before, question = question, _ask(client)
-                if (before.rules, before.paths) == (question.rules, question.paths):
+                # An update goes on, or old rules wait for the last packets that follow them.
+                if still >= _STILL:
                     raise
             else:
                 _tell(report, failures=failures, as_json=as_json)
                 return
+            time.sleep(_PAUSE_S)
+            before, question = question, _ask(client)
+            still = still + 1 if (before.rules, before.paths) == (question.rules, question.paths) else 0
         raise HeddleError(
             "the rules change faster than they can be looked at; ask again when 'heddle jobs' has settled"
         )

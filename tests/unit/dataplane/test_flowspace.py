@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dataplane.flowspace import Flow, looks_at_flows, share_out
+from dataplane.flowspace import Flow, apart, looks_at_flows, share_out
 from dataplane.pipeline import SwitchPipeline, ipv4_packet
 from dataplane.rules import (
     ETH_TYPE_IPV4,
@@ -77,3 +77,17 @@ def test_without_rules_any_flow_is_left() -> None:
     assert share_out([]) == [(None, Flow(0, 0, 0))]
     assert looks_at_flows(Match(eth_type=ETH_TYPE_IPV4, ip_proto=6))
     assert not looks_at_flows(Match(eth_type=ETH_TYPE_IPV4))
+
+
+@given(tables())
+def test_flows_apart_meet_all_that_any_flow_can(rules: list[FlowRule]) -> None:
+    alone = [SwitchPipeline("s1", SwitchRules(frozenset({rule}))) for rule in rules]
+
+    def met(flow: Flow) -> tuple[bool, ...]:
+        packet = ipv4_packet(*ENDS, ip_proto=flow.ip_proto, src_port=flow.src_port, dst_port=flow.dst_port)
+        return tuple(pipeline.lookup(Table.GUARD, packet, 9) is not None for pipeline in alone)
+
+    told = {met(flow) for flow in apart(rule.match for rule in rules)}
+    for ip_proto in (IP_PROTO_TCP, IP_PROTO_UDP, 1):
+        for src_port in range(8):
+            assert {met(Flow(ip_proto, src_port, 4791)), met(Flow(ip_proto, src_port, 80))} <= told
