@@ -11,7 +11,10 @@ from itertools import pairwise
 import httpx
 import pytest
 
+from benchmarks.dataplane.switchrules import held
+from benchmarks.dataplane.tampering import label_forwarded_on, label_pushed, role_of
 from controller.service import JobState
+from dataplane.rules import Role
 from topologies.fabric import LinkId
 from workloads.job import Job
 
@@ -72,9 +75,10 @@ def test_a_job_takes_its_planned_paths_and_gives_them_back(rig, wait_until) -> N
     rig.client.delete_job("r1")
     rig.client.wait_gone("r1", 60)
     assert rig.client.plan() is None
-    flows = "".join(rig.run_ofctl(switch.id, "dump-flows") for switch in rig.fabric.switches)
-    assert "mpls_label" not in flows
-    assert "push_mpls" not in flows
+    flows = [flow for switch in rig.fabric.switches for flow in held(rig.cluster, switch.id).flows]
+    assert any(role_of(flow) is Role.DEFAULT for flow in flows)
+    # Labels of detours and of echoes stay: default routing has them.
+    assert not [flow for flow in flows if label_forwarded_on(flow) is not None or label_pushed(flow) is not None]
 
 
 def test_ecmp_uses_every_path_between_pods_evenly(rig) -> None:
