@@ -137,7 +137,8 @@ class Audit:
             switch.disconnect(f"its rules are uncertain: {error}")
             raise
         if refused is None:
-            self._due_s[name] = self._runtime.now_s() + SOON_S
+            if self._switches.get(name) is switch:
+                self._due_s[name] = self._runtime.now_s() + SOON_S
             return False
         if not refused:
             self._events.counts["rules-healed"] += len(drift.mends)
@@ -145,7 +146,7 @@ class Audit:
         for sentence in refused:
             self._events.note("rule-refused", f"switch {name} refused a rule: {sentence}", name)
         if self._switches.get(name) is switch:
-            self._lacks(name, switch, read.rules)
+            self._lacks(name, switch, read.held)
         return False
 
 

@@ -326,7 +326,7 @@ class Installer:
             return Lost(name)
         try:
             refused = self._tell(name, switch, operations)
-            return Refused(name, refused[0], switch.read_rules()[0]) if refused else Done(name)
+            return Refused(name, refused[0], switch.read_rules().held) if refused else Done(name)
         except HeddleError as error:
             # Nobody knows what it has carried out. When it returns its rules are read anew.
             switch.disconnect(f"its rules are uncertain: {error}")
@@ -434,7 +434,7 @@ def add_missing(
     )
     operations = difference(have, union, rest).additions()
     refused = switch.commit(operations) if operations else ()
-    return (switch.read_rules()[0] if refused else apply_operations(have, operations, rest)), refused
+    return (switch.read_rules().held if refused else apply_operations(have, operations, rest)), refused
 
 
 def _excess(old: SwitchRules, new: SwitchRules) -> str | None:

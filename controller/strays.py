@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
-from dataplane.rules import Group, Match, SwitchRules, Table
+from dataplane.rules import Group, GroupType, Match, Meter, SwitchRules, Table
 from dataplane.update import Operation
 
 
@@ -52,6 +52,19 @@ class TablesRead(NamedTuple):
     flows: frozenset[StrayFlow] = frozenset()
     groups: frozenset[int] = frozenset()
     meters: frozenset[int] = frozenset()
+
+    @property
+    def held(self) -> SwitchRules:
+        """Ours, and what holds one of our ids: as a group that chooses nothing, or a meter that lets nothing through.
+
+        No group and no meter of ours is like that, so that whoever installs rules gives a group another id, a meter
+        its content, and takes away what nothing uses then.
+        """
+        rules = self.rules
+        if not self.groups and not self.meters:
+            return rules
+        groups = rules.groups.union(Group(id_, GroupType.SELECT, ()) for id_ in self.groups)
+        return SwitchRules(rules.flows, groups, rules.meters.union(Meter(id_, 0, 0) for id_ in self.meters))
 
 
 @dataclass(frozen=True, slots=True)

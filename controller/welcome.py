@@ -54,7 +54,7 @@ class Welcomes:
     def _meet(self, name: str, switch: AccountedSwitch) -> None:
         try:
             read = switch.read_rules()
-            rules, refused = add_missing(switch, read.rules, self._first_rules, turns(self._runtime))
+            rules, refused = add_missing(switch, read.held, self._first_rules, turns(self._runtime))
         except HeddleError as error:
             if switch.is_connected:
                 self._events.note("switch-silent", f"switch {name} did not take its first rules: {error}", name)

@@ -27,6 +27,8 @@ from topologies.errors import InputError
 from topologies.fabric import Fabric
 
 _COMING_BACK, _PLANNED, _MISS = 150, 100, 0
+_REMEMBERED = 65_536
+"""Rules of one switch that are made before they are wanted again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,14 +85,15 @@ class PlannedTable:
         self._default = default
         self._labels = labels
         self._ways: dict[tuple[int, int | None, int], int | Group] = {}
-        self._rules: dict[tuple[int, int, int], tuple[tuple[FlowRule, ...], tuple[Group, ...]]] = {}
+        self._rules: dict[tuple[int, int, int, int], tuple[tuple[FlowRule, ...], tuple[Group, ...]]] = {}
 
     def rules(self, label: int, port: int, in_port: int, leaf: int, groups: GroupTable) -> tuple[FlowRule, ...]:
         """Forward what carries a label, comes in by a port and goes to a host at a leaf, out by a port.
 
         Paths may share the label, and come from elsewhere. The groups of the rules are taken in.
         """
-        known = self._rules.get((label, port, in_port))
+        # A label that was given up may come back for a host at another leaf.
+        known = self._rules.get((label, port, in_port, leaf))
         if known is not None and all(groups.use(group).group_id == group.id for group in known[1]):
             return known[0]
         ways = self._way(port, None, leaf), self._way(port, in_port, leaf)
@@ -100,7 +103,9 @@ class PlannedTable:
             rules += (_transit(label, in_port, here),)
         used = tuple(way for way in ways if isinstance(way, Group))
         if all(groups.use(group).group_id == group.id for group in used):
-            self._rules[label, port, in_port] = rules, used
+            if len(self._rules) >= _REMEMBERED:
+                self._rules.clear()
+            self._rules[label, port, in_port, leaf] = rules, used
         return rules
 
     def _way(self, port: int, in_port: int | None, leaf: int) -> int | Group:

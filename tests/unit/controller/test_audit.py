@@ -253,3 +253,31 @@ def test_a_restarted_daemon_sends_nothing_that_is_there_and_removes_what_was_cha
     world.run(15)
     assert world.installed() == rules
     assert done(world) == [AddFlow(flow), RemoveStray(stray)]
+
+
+@pytest.mark.parametrize("kind", ["group", "meter"])
+@pytest.mark.parametrize("restart", [False, True], ids=["channel", "restart"])
+def test_what_was_changed_behind_our_back_is_replaced_when_the_switch_is_back(
+    world: World, kind: str, restart: bool
+) -> None:
+    dpid = world.dpid("e0-0")
+    before = world.tables[dpid]
+    rule = min(before.groups if kind == "group" else before.meters, key=lambda rule: rule.id)
+    if restart:
+        world.end()
+        world.tamper(dpid, rule, rule.id)
+        world.start()
+        world.connect()
+    else:
+        world.disconnect(dpid, "closed")
+        world.tamper(dpid, rule, rule.id)
+        world.run(1)
+        world.reconnect(dpid)
+    world.run(40)
+    assert world.strays[dpid] == set()
+    assert {(group.type, group.buckets) for group in world.tables[dpid].groups} == {
+        (group.type, group.buckets) for group in before.groups
+    }
+    assert world.tables[dpid].meters == before.meters
+    assert told(world, "switch-left") == []
+    assert world.core.jobs()[0].state is JobState.ACTIVE

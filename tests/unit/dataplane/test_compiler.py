@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dataplane.compiler import DefaultRouting, LabelledPath, compile_rules
+from dataplane.compiler import DefaultRouting, LabelledPath, TableCompiler, compile_rules
 from dataplane.matching import prefix_range
 from dataplane.pipeline import Emission, Packet, arp_packet, ipv4_packet
 from dataplane.rules import ETH_TYPE_LLDP, ETH_TYPE_MPLS, GROUP_ID_BASE, PORT_CONTROLLER, Match, Table
@@ -202,3 +202,14 @@ def test_two_paths_with_one_label_to_two_hosts_are_refused() -> None:
     paths = [LabelledPath(a, b, next(iter(ways(K4, rules, a, b))), 16) for a, b in pairwise(("h1", "h5", "h9"))]
     with pytest.raises(InputError, match="label 16 marks two ways: h1 → h5 and h5 → h9"):
         compile_rules(K4, default=DefaultRouting.ECMP, paths=paths)
+
+
+@given(st.data())
+def test_a_compiler_that_is_kept_makes_what_a_fresh_one_makes(data: st.DataObject) -> None:
+    fabric = data.draw(fabrics())
+    compiler = TableCompiler(fabric, DefaultRouting.ECMP)
+    for _ in range(3):
+        drawn = data.draw(labelled_paths(fabric))
+        # Few labels, so that one comes back for another host.
+        paths = [replace(path, label=16 + number) for number, path in enumerate(drawn)]
+        assert compiler.compile(paths).rules == compile_rules(fabric, default=DefaultRouting.ECMP, paths=paths)
