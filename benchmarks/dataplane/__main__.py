@@ -14,6 +14,8 @@ from benchmarks.dataplane import (
     death,
     drift,
     failures,
+    fleet_reroute,
+    fleet_rows,
     installation,
     kills,
     soak,
@@ -40,6 +42,8 @@ ROWS: dict[str, Callable[[Setting], Iterator[Case]]] = {
     splits.CAPS_ROW: splits.caps_row,
     tables.ROW: tables.row,
     verification.ROW: verification.row,
+    fleet_rows.START: fleet_rows.start_row,
+    fleet_reroute.ROW: fleet_reroute.row,
 }
 
 
