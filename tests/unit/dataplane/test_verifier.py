@@ -234,3 +234,15 @@ def test_a_rule_that_sets_a_label_which_is_not_there_is_refused_though_it_concer
     strange = {**PLAIN, "e0-0": replace(PLAIN["e0-0"], flows=PLAIN["e0-0"].flows | {rule})}
     with pytest.raises(RuleError, match="e0-0 does SetLabel"):
         verify(K4, strange)
+
+
+K2 = fat_tree(2, capacity_bps=1e7, delay_s=1e-6)
+
+
+@pytest.mark.parametrize("match", [{"ip_proto": 6}, {"ip_proto": 17, "udp_dst": 4791}], ids=str)
+def test_a_default_rule_that_loses_one_protocol_alone_is_found(match: dict[str, int]) -> None:
+    rules = compile_rules(K2, default=DefaultRouting.ECMP)
+    rule = FlowRule(Table.DEFAULT, 200, Match(eth_type=ETH_TYPE_IPV4, **match))
+    strange = {**rules, "e0-0": replace(rules["e0-0"], flows=rules["e0-0"].flows | {rule})}
+    with pytest.raises(VerificationError, match="dropped at e0-0 by the default rule of priority 200"):
+        verify(K2, strange)
