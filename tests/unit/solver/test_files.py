@@ -114,7 +114,7 @@ def test_a_suffix_that_says_nothing_is_refused_with_those_that_do(tmp_path, name
 def test_the_examples_of_the_files_page_are_read(tmp_path):
     page = (Path(__file__).parents[3] / "docs" / "files.md").read_text()
     examples = re.findall(r"^```(text|csv|yaml)\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
-    graph, rates, matrix, candidates = (text for _, text in examples)
+    graph, rates, matrix, candidates, _rules = (text for _, text in examples)
     for name, text in (("n.graph", graph), ("d.csv", rates), ("m.matrix", matrix), ("c.yaml", candidates)):
         (tmp_path / name).write_text(text)
 
