@@ -27,7 +27,8 @@ _START_K, _QUICK_START_K = 14, 4
 _START_S = 5.0
 _PATIENCE_S = 120.0
 _POLL_S = 0.1
-_REDIAL_S = 1.0
+REDIAL_S = 1.0
+"""As Open vSwitch does at first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,14 +75,16 @@ def start_row(setting: Setting) -> Iterator[Case]:
 
 
 async def _start(fabric: Fabric, framework: str) -> Started:
-    async with running_daemon(fabric, framework) as (daemon, openflow), Fleet(fabric, openflow) as fleet:
+    async with (
+        running_daemon(fabric, framework) as (daemon, openflow),
+        Fleet(fabric, openflow, redial_s=REDIAL_S) as fleet,
+    ):
         cpu_s = _cpu_s(daemon.pid), time.process_time()
         begun_s, begun_unix_s = time.perf_counter(), time.time()
         await fleet.connect()
-        async with _redialling(fleet) as redialled:
-            await _connected(fleet)
-            connected_s = time.perf_counter() - begun_s
-            await until(lambda: daemon.client.ready().ready, "the daemon is ready")
+        await _connected(fleet)
+        connected_s = time.perf_counter() - begun_s
+        await until(lambda: daemon.client.ready().ready, "the daemon is ready")
         cpu_s = _cpu_s(daemon.pid) - cpu_s[0], time.process_time() - cpu_s[1]
         [settled] = [event for event in daemon.client.events() if event.kind == "settled"]
         discovered_s = settled.at_s - begun_unix_s
@@ -96,7 +99,7 @@ async def _start(fabric: Fabric, framework: str) -> Started:
             *cpu_s,
             sum(len(rules.flows) for rules in have.values()),
             sum(have[name] != rules or name in foreign for name, rules in wanted.items()),
-            len(redialled),
+            len(fleet.redialled),
         )
 
 
@@ -106,25 +109,6 @@ async def _connected(fleet: Fleet) -> None:
         for name in fleet.datapaths:
             while not fleet.connection(name).up.is_set():
                 await asyncio.sleep(_POLL_S / 10)
-
-
-@asynccontextmanager
-async def _redialling(fleet: Fleet) -> AsyncIterator[list[str]]:
-    """Let switches that lose their connection dial again after a while, as switches do; yields their names."""
-    redialled: list[str] = []
-
-    async def redial() -> None:
-        while True:
-            await asyncio.sleep(_REDIAL_S)
-            if lost := fleet.lost():
-                redialled.extend(lost)
-                await fleet.connect(lost)
-
-    task = asyncio.create_task(redial())
-    try:
-        yield redialled
-    finally:
-        task.cancel()
 
 
 def _cpu_s(pid: int) -> float:

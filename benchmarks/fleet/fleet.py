@@ -36,6 +36,8 @@ class Fleet:
         The switches connect from 127.`second`.0.0/16.
     journal_entries : int
         So much of what was done is remembered, the newest.
+    redial_s : float, optional
+        A switch whose connection ends without `cut` or `kill` dials again so much later, as switches do.
 
     Attributes
     ----------
@@ -43,6 +45,8 @@ class Fleet:
         By the switch's name.
     journal : deque of Entry
         What all switches did, in order.
+    redialled : list of str
+        Switches that dialled again by themselves, each time.
 
     Raises
     ------
@@ -51,7 +55,12 @@ class Fleet:
     """
 
     def __init__(
-        self, fabric: Fabric, controller: tuple[str, int], second: int = 1, journal_entries: int = JOURNAL_ENTRIES
+        self,
+        fabric: Fabric,
+        controller: tuple[str, int],
+        second: int = 1,
+        journal_entries: int = JOURNAL_ENTRIES,
+        redial_s: float | None = None,
     ) -> None:
         self.fabric = fabric
         self.journal: deque[Entry] = deque(maxlen=journal_entries)
@@ -68,13 +77,22 @@ class Fleet:
         # Ends of cables over which nothing comes, by the dpid and port that send.
         self._silent: set[tuple[int, int]] = set()
         self._dead: set[int] = set()
+        # Switches whose connection a test has ended.
+        self._away: set[str] = set()
+        self.redialled: list[str] = []
+        self._redial_s = redial_s
+        self._redialling: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Fleet:
+        if self._redial_s is not None:
+            self._redialling = asyncio.create_task(self._redial(self._redial_s))
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self._redialling is not None:
+            self._redialling.cancel()
         for switch in self._connections.values():
             switch.close()
         # One turn of the loop, in which the sockets close.
@@ -91,12 +109,21 @@ class Fleet:
             Whether the kernel should keep little of what is not read.
         """
         wanted = [self.datapaths[name] for name in (self.datapaths if names is None else names)]
-        await asyncio.gather(*(self._dial(datapath, small_buffers) for datapath in wanted))
+        self._away.difference_update(datapath.name for datapath in wanted)
+        await asyncio.gather(*(self._dial(datapath, small_buffer=small_buffers) for datapath in wanted))
 
-    async def _dial(self, datapath: Datapath, small_buffer: bool) -> None:
+    async def _dial(self, datapath: Datapath, *, small_buffer: bool) -> None:
         switch = FleetSwitch(datapath, self._sent, self.journal)
         await dial(lambda: switch, self._controller, next(self._sources), small_buffer=small_buffer)
         self._connections[datapath.dpid] = switch
+
+    async def _redial(self, after_s: float) -> None:
+        while True:
+            await asyncio.sleep(after_s)
+            for name in self.lost():
+                if name not in self._away:
+                    self.redialled.append(name)
+                    await self._dial(self.datapaths[name], small_buffer=False)
 
     def connection(self, name: str) -> FleetSwitch:
         """The latest connection of a switch."""
@@ -104,10 +131,12 @@ class Fleet:
 
     def cut(self, name: str) -> None:
         """A switch loses its control channel; its data plane lives. `connect` brings it back."""
+        self._away.add(name)
         self.connection(name).abort()
 
     def kill(self, name: str) -> None:
         """A switch dies with its tables; its neighbours' ports keep link."""
+        self._away.add(name)
         self._dead.add(self.datapaths[name].dpid)
         self.connection(name).abort()
         self.datapaths[name].tables.clear()

@@ -231,6 +231,28 @@ def test_a_switch_that_loses_its_channel_keeps_its_rules_and_one_that_dies_does_
     play(scene)
 
 
+def test_a_switch_whose_connection_is_ended_by_the_controller_dials_again() -> None:
+    async def run() -> None:
+        async with (
+            asyncio.timeout(PATIENCE_S),
+            Controller() as controller,
+            Fleet(PAIR, controller.address, redial_s=0.01) as fleet,
+        ):
+            await fleet.connect()
+            [one, _] = await controller.connected(1, 2)
+            fleet.cut("s2")
+            del controller.peers[1], controller.peers[2]
+            one.writer.close()
+            await controller.connected(1)
+            assert fleet.redialled == ["s1"]
+            assert fleet.lost() == ["s2"]
+            await fleet.connect(["s2"])
+            await controller.connected(1, 2)
+            assert fleet.lost() == []
+
+    asyncio.run(run())
+
+
 def test_a_silent_switch_reads_and_answers_nothing() -> None:
     async def scene(_: Controller, fleet: Fleet, one: Peer, __: Peer) -> None:
         switch = fleet.connection("s1")
