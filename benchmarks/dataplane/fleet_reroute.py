@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from benchmarks.channel import messages as of
 from benchmarks.dataplane.cases import Case, Setting, at_most, exactly, told
-from benchmarks.dataplane.fleet_rows import running_daemon, until
+from benchmarks.dataplane.fleet_rows import REDIAL_S, running_daemon, until
 from benchmarks.fleet.decoding import decode_flow
 from benchmarks.fleet.fleet import Fleet
 from controller.api_models import PathInfo
@@ -80,7 +80,10 @@ async def _measure(fabric: Fabric, setting: Setting) -> list[Rerouted]:
         Job(f"job{number}", tuple(hosts[number::count]), 1 << 30, Collective.ALL_TO_ALL, Algorithm.PAIRWISE)
         for number in range(count)
     ]
-    async with running_daemon(fabric, setting.framework) as (daemon, openflow), Fleet(fabric, openflow) as fleet:
+    async with (
+        running_daemon(fabric, setting.framework) as (daemon, openflow),
+        Fleet(fabric, openflow, redial_s=REDIAL_S) as fleet,
+    ):
         await fleet.connect()
         await asyncio.to_thread(daemon.wait_ready)
         await until(lambda: daemon.client.ready().ready, "the daemon is ready")
