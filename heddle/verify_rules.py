@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from controller.client import DEFAULT_URL, Client
+from controller.cordons import Cordons
 from dataplane.files import PathEntry, plan_of, read_plan, read_rules
 from dataplane.planned import LabelledPath
 from dataplane.rules import RuleSet
@@ -95,6 +96,13 @@ def verify_daemon(url: str | None, *, failures: bool, as_json: bool) -> None:
 
 def _ask(client: Client) -> _Question:
     fabric, plan, rules = client.fabric(), client.plan(), client.rules()
+    if not fabric.switches:
+        raise HeddleError("no switch is known yet, so there is nothing to prove; see 'heddle status'")
+    # The daemon makes no use of these, so what goes round other cables does not lead over them either.
+    cordoned = {LinkId.parse(link.id) for link in client.links() if link.cordoned}
+    clear = [link for link in fabric.links if link.id in cordoned]
+    cables = {(min(link.id, link.reverse_id), max(link.id, link.reverse_id)) for link in clear}
+    fabric = Cordons(cables).usable(fabric)
     if missing := {node.id for node in fabric.switches} - rules.keys():
         raise HeddleError(
             f"the rules of switch {min(missing)!r} are not known: it is not connected; see 'heddle switches'"
