@@ -15,7 +15,7 @@ from topologies.fabric import Fabric, Link, LinkId, NodeKind
 HOST_MTU = 9000
 LABEL_BYTES = 4
 SWITCH_MTU = HOST_MTU + 2 * LABEL_BYTES
-"""Room for MPLS labels, one more than packets carry at most: without it full-size frames vanish while small pings pass."""
+"""Room for one MPLS label more than packets carry: without any, full-size frames vanish while small pings pass."""
 _ETHERNET_BYTES = 14
 _FRAME_BYTES = SWITCH_MTU + _ETHERNET_BYTES
 _LONGEST_NAME = 15
