@@ -15,6 +15,12 @@ from workloads.job import Job
 WaitUntil = Callable[..., None]
 
 
+@pytest.fixture(scope="module", params=["ryu", pytest.param("os-ken", marks=pytest.mark.acceptance)])
+def framework(request: pytest.FixtureRequest) -> str:
+    """Either framework; the second in acceptance runs, since what differs between them has unit tests on both."""
+    return str(request.param)
+
+
 @pytest.fixture(scope="module")
 def switch(rig: Any) -> str:
     """A switch on the way of planned pairs."""

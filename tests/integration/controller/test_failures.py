@@ -20,6 +20,12 @@ PER_S = 100
 COUNTERS = re.compile(r"duration=[^,]*, |n_packets=\d+, |n_bytes=\d+, |idle_age=\d+, ")
 
 
+@pytest.fixture(scope="module", params=["os-ken", pytest.param("ryu", marks=pytest.mark.acceptance)])
+def framework(request: pytest.FixtureRequest) -> str:
+    """Either framework; the second in acceptance runs, since what differs between them has unit tests on both."""
+    return str(request.param)
+
+
 @pytest.fixture(name="way")
 def way_fixture(rig) -> Iterator[tuple[LinkId, ...]]:
     """The links between switches on the planned path of the pair."""
