@@ -36,7 +36,7 @@ _NO_WARNINGS = frozenset({"host-aged", "lldp-foreign"})
 _WARNINGS = _AT_WILL - _NO_WARNINGS | {
     "capacity-assumed", "capacity-unknown", "certificate-expired", "certificate-expiring", "certificate-unusable",
     "declared-missing", "foreign-rules", "link-damped", "link-needed", "link-overloaded", "link-silent",
-    "miscabled", "openflow-unprotected", "port-down", "port-shared", "switch-dead", "switch-down",
+    "miscabled", "openflow-unprotected", "port-down", "port-shared", "switch-dead", "switch-down", "update-overloads",
 }  # fmt: skip
 
 

@@ -143,15 +143,22 @@ class Installer:
     report : callable
         Takes each outcome, in the OpenFlow thread; of one target first that traffic follows it, or that it does not,
         then the end.
+    announce : callable, optional
+        Told before paths change where a link may get too much meanwhile.
     count_labels : callable, optional
         Counts packets, so that old labels go only once nothing carries them. Without it they go after a time.
     """
 
     def __init__(
-        self, runtime: Runtime, report: Callable[[Outcome], None], count_labels: CountLabels | None = None
+        self,
+        runtime: Runtime,
+        report: Callable[[Outcome], None],
+        announce: Callable[[str], None] = log.warning,
+        count_labels: CountLabels | None = None,
     ) -> None:
         self._runtime = runtime
         self._report = report
+        self._announce = announce
         self._count_labels = count_labels
         self._switches: dict[str, Switch] = {}
         self._target: Target | None = None
@@ -255,9 +262,10 @@ class Installer:
             rest=rest,
         )
         self._fabric = target.fabric
-        for overload in machine.order.overloads:
+        if overloads := machine.order.overloads:
+            more = f", and {len(overloads) - 1} more links" if len(overloads) > 1 else ""
             known = "no order of changes avoids it" if machine.order.proven else "no order that avoids it was found"
-            log.warning("%s; %s", overload, known)
+            self._announce(f"{overloads[0]}{more}; {known}")
         self._carry_out(machine, target, update)
 
     def _forget_drained(self, queue_s: float) -> None:

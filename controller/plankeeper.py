@@ -90,7 +90,9 @@ class PlanKeeper:
         self._events = events
         self._observe = observe
         self._changed = changed
-        self.installer = Installer(runtime, self._installed)
+        self.installer = Installer(
+            runtime, self._installed, lambda sentence: self._events.note("update-overloads", sentence)
+        )
         self.jobs = JobTable(store)
         self.plan = store.load_plan()
         self._detours = store.load_detours()

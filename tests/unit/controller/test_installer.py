@@ -3,7 +3,9 @@ from __future__ import annotations
 from typing import Any
 
 from controller.installer import Installer, Outcome, Target, add_missing, turns
+from dataplane.flips import along
 from dataplane.rules import FlowRule, Match, PushLabel, SetLabel, SwitchRules, Table
+from topologies.fabric import Fabric, Link, LinkId, Node, NodeKind
 
 
 class Clock:
@@ -121,3 +123,33 @@ def test_what_a_switch_that_takes_no_part_pushes_is_still_forwarded_on_by_the_ot
     installer.aim(Target({"left": SwitchRules(), "transit": SwitchRules()}, leave=frozenset({"left"})))
 
     assert [operation.flow for operation in transit.operations] == [forwarding[1]]
+
+
+def test_links_that_no_order_spares_are_announced_before_anything_changes():
+    # Two pairs change places on two links that each carry one of them: whoever comes first meets the other.
+    fabric = Fabric(
+        (Node("s1", NodeKind.SWITCH, dpid=1), Node("s2", NodeKind.SWITCH, dpid=2)),
+        tuple(
+            Link(one, port, other, port, capacity_bps=1e9)
+            for port in (1, 2)
+            for one, other in (("s1", "s2"), ("s2", "s1"))
+        ),
+    )
+    links = [LinkId("s1", 1), LinkId("s1", 2)]
+    moves = tuple(along(f"10.0.0.{n}", "10.0.1.1", 1e9, [links[n]], [links[1 - n]]) for n in (0, 1))
+    switch, announced = Obedient(), []
+    installer = Installer(  # type: ignore[arg-type]
+        Clock(), lambda _: None, lambda sentence: announced.append((sentence, len(switch.operations)))
+    )
+    flip = {n: FlowRule(Table.CLASSIFY, 1, Match(ipv4_src=f"10.0.0.{n}"), (PushLabel(16 + n),)) for n in (0, 1)}
+    installer.connected("s1", switch, SwitchRules())  # type: ignore[arg-type]
+
+    installer.aim(Target({"s1": SwitchRules(frozenset(flip.values()))}, fabric=fabric, moves=moves))
+
+    [(sentence, before)] = announced
+    assert sentence == (
+        "link s1:1 may get 2000 Mbit/s while paths change, 1000 Mbit/s more than it carries, and 1 more links; "
+        "no order of changes avoids it"
+    )
+    assert before == 0
+    assert len(switch.operations) == 2
