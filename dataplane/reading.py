@@ -28,7 +28,6 @@ _SWITCHED = frozenset({"in_port", "eth_type", "mpls_label"})
 _OF_PAIRS = frozenset(
     {"eth_type", "ipv4_src", "ipv4_dst", "ip_proto", "tcp_src", "tcp_dst", "udp_src", "udp_dst"}
 )  # fmt: skip
-_OF_SOURCES = frozenset({"in_port", "eth_type", "eth_src", "ipv4_src", "arp_spa", "arp_sha"})
 
 
 class Entry(NamedTuple):

@@ -183,17 +183,6 @@ class Udp:
                 raise HeddleError(f"no traffic flows from {self.source} to {self.target}")
             time.sleep(0.005)
 
-    def last_came_s(self) -> float:
-        """Unix time at which the last packet came that has come; 0 before the first."""
-        lines = self._lines(1)
-        return float(lines["came_ns"][-1]) / 1e9 if len(lines) else 0.0
-
-    def first_came_after(self, unix_s: float) -> float:
-        """Unix time at which the first packet came of those sent after a moment; infinite while none has."""
-        lines = self._lines(1)
-        came = lines["came_ns"][lines["sent_ns"] > unix_s * 1e9]
-        return float(came.min()) / 1e9 if len(came) else float("inf")
-
     def loss(self, first: int = 0, end: int | None = None) -> Loss:
         """What became of the packets with numbers from `first` to before `end`; None for all that were sent."""
         sent, came = self._lines(0), self._lines(1)
