@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
@@ -10,13 +10,12 @@ from dataplane.default import DefaultRouting, default_tables
 from dataplane.detours import Tunnel, label_tunnels, tunnel_flows
 from dataplane.echo import ECHO_RULE
 from dataplane.guard import guard_flows, guard_meters
-from dataplane.ingress import CapTable, ingress_rules
-from dataplane.planned import LabelledPath, PlannedTable, check_path, egress_rule, misses
+from dataplane.planned import LabelledPath, PlannedTable, misses
+from dataplane.plantables import PlanTables, Unplanned
 from dataplane.routes import Routes
-from dataplane.rules import AnyMeter, FlowRule, RuleSet, SwitchRules
+from dataplane.rules import AnyMeter, FlowRule, RuleSet
 from dataplane.spread import GroupTable
-from topologies.errors import InputError
-from topologies.fabric import Fabric, LinkId, Node, NodeKind
+from topologies.fabric import Fabric, Node, NodeKind
 
 __all__ = ["Compiled", "DefaultRouting", "LabelledPath", "TableCompiler", "compile_rules", "compile_tables"]
 
@@ -60,7 +59,7 @@ def compile_tables(
 
 
 class TableCompiler:
-    """Makes the rules for one fabric. What does not depend on planned paths is found once.
+    """Makes the rules for one fabric. What does not depend on planned paths is found once; paths that stay keep theirs.
 
     Parameters
     ----------
@@ -75,7 +74,6 @@ class TableCompiler:
         self.default = default
         self.edge_ports = edge_ports or {}
         self._routes = Routes(fabric)
-        self._arrivals = {link.id: link.target_port for link in fabric.links}
         self._tables = default_tables(self._routes, default)
         self._tunnels = frozenset[Tunnel]().union(*(table.tunnels for table in self._tables))
         self._guards: dict[str, tuple[frozenset[FlowRule], frozenset[AnyMeter]]] = {}
@@ -84,7 +82,7 @@ class TableCompiler:
             edge, inner = ports.edge_of(name, self.edge_ports), ports.fabric[name]
             guards = frozenset(guard_flows(edge, inner, ports.hosts[name]))
             self._guards[name] = guards, frozenset(guard_meters(edge, inner))
-        self._unplanned: tuple[dict[Tunnel, int], dict[str, _Unplanned]] | None = None
+        self._planned: tuple[dict[Tunnel, int], PlanTables] | None = None
 
     def compile(
         self,
@@ -111,67 +109,29 @@ class TableCompiler:
         LabelsExhausted
             More detours than labels.
         """
-        _refuse_clashes(self.fabric, paths)
         labels = label_tunnels(self._tunnels, detours or {}, taken | {path.label for path in paths})
-        unplanned = self._without_plan(labels)
-        groups = {name: GroupTable(unplanned[name].groups) for name in self._routes.names}
-        flows: dict[str, set[FlowRule]] = {name: set() for name in self._routes.names}
-        for path in paths:
-            self._add_path(path, unplanned, groups, flows)
-        caps = {name: CapTable() for name in self._routes.names}
-        for together in _by_pair(paths):
-            ingress = together[0].links[1].node
-            flows[ingress].update(ingress_rules(self.fabric, together, groups[ingress], caps[ingress]))
-        rules: dict[str, SwitchRules] = {}
-        for name in self._routes.names:
-            meters = self._guards[name][1].union(caps[name].meters())
-            whole = unplanned[name].flows | flows[name]
-            rules[name] = SwitchRules(whole, groups[name].groups(), meters)
+        if self._planned is None or self._planned[0] != labels:
+            self._planned = labels, PlanTables(self.fabric, self._routes, self._without_plan(labels))
+        tables, self._planned = self._planned, None
+        rules = tables[1].change_to(paths)
+        # Only now: an error leaves nothing to go on from.
+        self._planned = tables
         return Compiled(rules, labels)
 
-    def _add_path(
-        self,
-        path: LabelledPath,
-        unplanned: Mapping[str, _Unplanned],
-        groups: Mapping[str, GroupTable],
-        flows: Mapping[str, set[FlowRule]],
-    ) -> None:
-        egress = path.links[-1]
-        if len(path.links) == 2:
-            return
-        flows[egress.node].add(egress_rule(path.label, egress.port))
-        leaf = self._routes.number[egress.node]
-        arriving = path.links[0]
-        for link in path.links[1:-1]:
-            node, in_port = link.node, self._arrivals[arriving]
-            made = unplanned[node].planned.rules(path.label, link.port, in_port, leaf, groups[node])
-            flows[node].update(made)
-            arriving = link
-
-    def _without_plan(self, labels: dict[Tunnel, int]) -> dict[str, _Unplanned]:
+    def _without_plan(self, labels: dict[Tunnel, int]) -> dict[str, Unplanned]:
         """What every switch has whatever is planned."""
-        if self._unplanned is None or self._unplanned[0] != labels:
-            inner: dict[str, list[FlowRule]] = {name: [] for name in self._routes.names}
-            for tunnel, label in labels.items():
-                for switch, rule in tunnel_flows(tunnel, label):
-                    inner[switch].append(rule)
-            found = {}
-            for name, table in zip(self._routes.names, self._tables, strict=True):
-                groups = GroupTable()
-                own = table.flows(self.fabric.node_by_id[name].dpid or 0, labels, groups)
-                flows = frozenset((*misses(), ECHO_RULE, *own, *inner[name]))
-                found[name] = _Unplanned(flows | self._guards[name][0], groups, PlannedTable(table, labels))
-            self._unplanned = labels, found
-        return self._unplanned[1]
-
-
-@dataclass(frozen=True, slots=True)
-class _Unplanned:
-    """The rules of one switch without any plan, and what makes those of plans."""
-
-    flows: frozenset[FlowRule]
-    groups: GroupTable
-    planned: PlannedTable
+        inner: dict[str, list[FlowRule]] = {name: [] for name in self._routes.names}
+        for tunnel, label in labels.items():
+            for switch, rule in tunnel_flows(tunnel, label):
+                inner[switch].append(rule)
+        found = {}
+        for name, table in zip(self._routes.names, self._tables, strict=True):
+            groups = GroupTable()
+            own = table.flows(self.fabric.node_by_id[name].dpid or 0, labels, groups)
+            flows = frozenset((*misses(), ECHO_RULE, *own, *inner[name]))
+            guards, meters = self._guards[name]
+            found[name] = Unplanned(flows | guards, groups, meters, PlannedTable(table, labels))
+        return found
 
 
 class _Ports:
@@ -192,25 +152,3 @@ class _Ports:
     def edge_of(self, switch: str, edge_ports: Mapping[str, frozenset[int]]) -> set[int]:
         """Ports that lead to hosts, known or not."""
         return ({port for port, _ in self.hosts[switch]} | edge_ports.get(switch, frozenset())) - self.fabric[switch]
-
-
-def _refuse_clashes(fabric: Fabric, paths: Sequence[LabelledPath]) -> None:
-    ways: dict[tuple[int, str], LinkId] = {}
-    targets: dict[int, LabelledPath] = {}
-    for path in paths:
-        check_path(fabric, path)
-        other = targets.setdefault(path.label, path)
-        if other.target != path.target or any(
-            ways.setdefault((path.label, link.node), link) != link for link in path.links[1:]
-        ):
-            raise InputError(
-                f"label {path.label} marks two ways: {other.source} → {other.target} and {path.source} → {path.target}"
-            )
-
-
-def _by_pair(paths: Iterable[LabelledPath]) -> Iterable[list[LabelledPath]]:
-    """The paths of each pair."""
-    pairs: dict[tuple[str, str], list[LabelledPath]] = {}
-    for path in paths:
-        pairs.setdefault((path.source, path.target), []).append(path)
-    return pairs.values()

@@ -57,6 +57,10 @@ class CapTable:
         self._caps[meter_id] = (RateCap(meter_id, rate_kbps, burst_kbit), pair)
         return meter_id
 
+    def drop(self, meter_id: int) -> None:
+        """Forget one that no rule needs any more."""
+        del self._caps[meter_id]
+
     def meters(self) -> frozenset[RateCap]:
         """All that were taken in."""
         return frozenset(cap for cap, _ in self._caps.values())

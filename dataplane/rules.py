@@ -228,6 +228,10 @@ class Group:
     type: GroupType
     buckets: tuple[Bucket, ...]
 
+    def __hash__(self) -> int:
+        # It follows the content, which may be long.
+        return hash(self.id)
+
 
 @dataclass(frozen=True, slots=True)
 class Meter:

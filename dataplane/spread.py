@@ -93,6 +93,10 @@ class GroupTable:
         self._groups.setdefault(group_id, group if group_id == group.id else replace(group, id=group_id))
         return ToGroup(group_id)
 
+    def drop(self, group_id: int) -> None:
+        """Forget one that no rule needs any more."""
+        del self._groups[group_id]
+
     def groups(self) -> frozenset[Group]:
         """All that were taken in."""
         return frozenset(self._groups.values())
