@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
-from controller.service import PlannedPath, PlanStatus
-from dataplane.planned import LabelledPath, check_path
+from controller.service import PlannedPath, PlanStatus, shares
+from dataplane.ingress import widest_first
+from dataplane.splits import SplitRefused, deal_ports
+from solver.routing import Path
 from solver.share import wanted_bps
 from topologies.errors import InputError
 from topologies.fabric import Fabric, LinkId
@@ -18,7 +20,8 @@ ASSUMED_DELAY_S = 1e-6
 _SAME = 1e-6
 """Relative difference that arithmetic explains."""
 
-PairsOf = Mapping[str, Sequence[tuple[str, str]]]
+Pair = tuple[str, str]
+PairsOf = Mapping[str, Sequence[Pair]]
 """The pairs of each job."""
 
 
@@ -32,34 +35,81 @@ def owned(pairs_of: PairsOf) -> dict[str, list[tuple[str, str]]]:
     return found
 
 
-def serves(plan: PlanStatus, pairs_of: PairsOf) -> bool:
-    """Whether a plan has a path for each of these pairs, and for no others."""
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What has become of a plan.
+
+    Attributes
+    ----------
+    serves : bool
+        Whether it has paths for exactly the pairs that want some, and splits that their flows can still be dealt to.
+    live : tuple of bool
+        By path, whether it is still one, with all its links, none of them of switches that cannot get its rules.
+    """
+
+    serves: bool
+    live: tuple[bool, ...]
+
+
+def standing(
+    fabric: Fabric, plan: PlanStatus, pairs_of: PairsOf, flows: Mapping[Pair, int], stuck: AbstractSet[str]
+) -> Standing:
+    """Look at a plan.
+
+    Parameters
+    ----------
+    flows : mapping of Pair to int
+        Of each pair.
+    stuck : set of str
+        Switches that cannot get its rules.
+    """
+    return Standing(_serves(plan, pairs_of, flows), tuple(_live(fabric, plan.paths, stuck)))
+
+
+def _serves(plan: PlanStatus, pairs_of: PairsOf, flows: Mapping[Pair, int]) -> bool:
     wanted = {(job, source, target) for job, pairs in owned(pairs_of).items() for source, target in pairs}
-    return wanted == {(path.job, path.source, path.target) for path in plan.paths if path.rate_bps > 0}
-
-
-def lives(fabric: Fabric, path: PlannedPath, stuck: AbstractSet[str]) -> bool:
-    """Whether a path is still one, with all its links, none of them of switches that cannot get its rules."""
-    alive = fabric.link_by_id
-    if not all(link in alive and link.node not in stuck for link in path.links):
+    data = [(path.job, path.source, path.target) for path in plan.paths if path.rate_bps > 0]
+    if wanted != set(data):
         return False
+    return len(data) == len(wanted) or _can_be_dealt(plan, flows)
+
+
+def _can_be_dealt(plan: PlanStatus, flows: Mapping[Pair, int]) -> bool:
+    """Whether the flows that pairs now declare can be dealt to the shares that they were given."""
+    parts: dict[Pair, list[tuple[Path, float]]] = {}
+    for path, share in zip(plan.paths, shares(plan.paths), strict=True):
+        parts.setdefault((path.source, path.target), []).append((path.links, share))
     try:
-        check_path(fabric, LabelledPath(path.source, path.target, path.links, path.label))
-    except InputError:
-        # Cables were swapped.
+        for pair, ways in parts.items():
+            if len(ways) > 1:
+                deal_ports(tuple(share for _, share in widest_first(ways)), flows.get(pair, 1))
+    except SplitRefused:
         return False
     return True
 
 
-def kept(
-    fabric: Fabric,
-    plan: PlanStatus,
-    pairs_of: PairsOf,
-    stuck: AbstractSet[str],
-    caps_bps: Mapping[tuple[str, str], float],
-) -> PlanStatus | None:
+def _live(fabric: Fabric, paths: Sequence[PlannedPath], stuck: AbstractSet[str]) -> Iterator[bool]:
+    """Of each path whether it lives. What paths have in common is looked at once."""
+    alive = fabric.link_by_id
+    used = set[LinkId]().union(*(path.links for path in paths))
+    gone = {link for link in used if link not in alive or link.node in stuck}
+    steps = set[tuple[LinkId, str]]().union(*(_steps(path) for path in paths))
+    # Cables were swapped.
+    broken = {step for step in steps if step[0] not in gone and alive[step[0]].target != step[1]}
+    named = {host.id for host in fabric.hosts if host.ip is not None and host.mac is not None}
+    for path in paths:
+        lives = gone.isdisjoint(path.links) and path.source in named and path.target in named
+        yield lives and (not broken or broken.isdisjoint(_steps(path)))
+
+
+def _steps(path: PlannedPath) -> Iterator[tuple[LinkId, str]]:
+    """Each link and the node that it has to lead to."""
+    yield from zip(path.links, (*(link.node for link in path.links[1:]), path.target), strict=True)
+
+
+def kept(fabric: Fabric, plan: PlanStatus, found: Standing, caps_bps: Mapping[Pair, float]) -> PlanStatus | None:
     """The plan, where it still serves exactly these jobs, on links that all live and carry what they did."""
-    if not serves(plan, pairs_of) or not all(lives(fabric, path, stuck) for path in plan.paths):
+    if not found.serves or not all(found.live):
         return None
     try:
         if not _carries(fabric, plan, caps_bps):

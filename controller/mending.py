@@ -13,12 +13,12 @@ from math import inf
 import numpy as np
 from scipy.sparse import csr_array
 
-from simulator.maxmin import max_min_rates
+from simulator.maxmin import link_numbers, max_min_rates
 from solver.certificate import Claim, certify
 from solver.demand import Demand
 from solver.routing import Certificate, Objective, Path
 from topologies.errors import InputError
-from topologies.fabric import Fabric, Link, LinkId
+from topologies.fabric import Fabric, LinkId
 from topologies.shortest import distances
 
 _SWEEPS = 3
@@ -87,9 +87,12 @@ def fitting_rates(
 
 def worst_utilisation(fabric: Fabric, paths: Sequence[Path], rates_bps: Sequence[float]) -> float:
     """Of all links under these paths; those without capacity are left out."""
-    known = fabric.link_by_id
-    loads_bps = _loads_bps(paths, rates_bps)
-    return max((load_bps / (known[link].capacity_bps or inf) for link, load_bps in loads_bps.items()), default=0.0)
+    if not paths:
+        return 0.0
+    links, owners = link_numbers(fabric, paths)
+    loads_bps = np.bincount(links, np.asarray(rates_bps, dtype=np.float64)[owners], len(fabric.links))
+    capacities_bps = np.array([link.capacity_bps or inf for link in fabric.links])
+    return float((loads_bps / capacities_bps).max())
 
 
 def _loads_bps(paths: Sequence[Path], rates_bps: Sequence[float]) -> dict[LinkId, float]:
@@ -123,15 +126,12 @@ def certificate_of(
     CertificateError
         A link is overloaded, or the paths are not those of the demands.
     """
-    index = fabric.link_index
     targets = tuple(dict.fromkeys(demand.target for demand in demands))
     row_of = {target: row for row, target in enumerate(targets)}
-    rows = np.repeat([row_of[demand.target] for demand in demands], [len(path) for path in paths])
-    columns = np.array([index[link] for path in paths for link in path], dtype=np.intp)
+    columns, owners = link_numbers(fabric, paths)
+    rows = np.array([row_of[demand.target] for demand in demands], dtype=np.intp)[owners]
     carried = np.array(rates_bps, dtype=np.float64)
-    flow = csr_array(
-        (np.repeat(carried, [len(path) for path in paths]), (rows, columns)), shape=(len(targets), len(fabric.links))
-    )
+    flow = csr_array((carried[owners], (rows, columns)), shape=(len(targets), len(fabric.links)))
     # Fair shares are bounded as the largest common one is: by what the worst served pair gets.
     shared = objective.may_carry_less
     asked = demands if shared else [Demand(d.source, d.target, r) for d, r in zip(demands, rates_bps, strict=True)]
@@ -147,9 +147,7 @@ class _ShortestWays:
     def __init__(self, fabric: Fabric) -> None:
         self._fabric = fabric
         self._hops: dict[str, dict[str, int]] = {}
-        self._leaving: dict[str, list[Link]] = {}
-        for link in fabric.links:
-            self._leaving.setdefault(link.source, []).append(link)
+        self._leaving = fabric.links_from
 
     def least_loaded(self, source: str, target: str, rate_bps: float, loads_bps: Mapping[LinkId, float]) -> Path:
         """The path whose worst link is loaded least once the pair is on it; of equals, that with the least sum."""

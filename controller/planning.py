@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from controller.fitting import compiled_within
 from controller.keeping import (
     PairsOf,
+    Standing,
     has_gained,
     is_better,
     kept,
-    lives,
     owned,
     proved_by,
-    serves,
+    standing,
     with_delays,
     without_switches,
 )
@@ -195,22 +195,27 @@ def _plan(
     request: PlanRequest, pairs_of: PairsOf, failures: dict[str, str], session: Session | None
 ) -> tuple[PlanStatus | None, Fabric | None]:
     """The plan for these pairs, and what it was compared with the best for; jobs that get none go to ``failures``."""
-    plan, fabric, solved_on = _keep(request, pairs_of), _reachable(request), request.solved_on
+    found = _standing(request, pairs_of)
+    plan, fabric, solved_on = _keep(request, pairs_of, found), _reachable(request), request.solved_on
     gained = has_gained(fabric, solved_on)
     if plan is not None and (request.hurried or not gained):
         return plan, solved_on
-    if plan is None and request.hurried and (mended := _mend(request, pairs_of)) is not None:
+    if plan is None and request.hurried and (mended := _mend(request, pairs_of, found)) is not None:
         return mended, None
     cut_off = _cut_off(fabric, pairs_of)
     served = {job: pairs for job, pairs in pairs_of.items() if job not in cut_off}
     if plan is None:
         failures |= cut_off
-        plan = _keep(request, served) if cut_off else None
+        if cut_off:
+            found = _standing(request, served)
+            plan = _keep(request, served, found)
     elif cut_off:
         # The plan goes on across switches that take no new rules; a new one could not.
         served = {}
-    if plan is None and request.hurried and cut_off and served and (mended := _mend(request, served)) is not None:
-        return mended, None
+    if plan is None and request.hurried and cut_off and served:
+        mended = _mend(request, served, found)
+        if mended is not None:
+            return mended, None
     if served and (plan is None or (gained and not request.hurried)):
         try:
             solved = _solve(request, served, session)
@@ -223,33 +228,36 @@ def _plan(
     return plan, solved_on
 
 
-def _keep(request: PlanRequest, pairs_of: PairsOf) -> PlanStatus | None:
+def _standing(request: PlanRequest, pairs_of: PairsOf) -> Standing | None:
+    """What has become of the plan in force; None where there is none for what is asked."""
     active = request.active
-    if active is None or not _asks_as(request, active):
+    if active is None or (active.objective, active.max_utilisation) != (request.objective, request.max_utilisation):
         return None
-    stuck = request.unreachable & request.lacking
-    return kept(request.fabric, active, pairs_of, stuck, _caps(request, pairs_of))
+    flows = flows_of(job for job in request.jobs if job.name in pairs_of)
+    return standing(request.fabric, active, pairs_of, flows, request.unreachable & request.lacking)
+
+
+def _keep(request: PlanRequest, pairs_of: PairsOf, found: Standing | None) -> PlanStatus | None:
+    if request.active is None or found is None:
+        return None
+    return kept(request.fabric, request.active, found, _caps(request, pairs_of))
 
 
 def _caps(request: PlanRequest, pairs_of: PairsOf) -> dict[tuple[str, str], float]:
     return caps_of(job for job in request.jobs if job.name in pairs_of)
 
 
-def _asks_as(request: PlanRequest, plan: PlanStatus) -> bool:
-    return (plan.objective, plan.max_utilisation) == (request.objective, request.max_utilisation)
-
-
-def _mend(request: PlanRequest, pairs_of: PairsOf) -> PlanStatus | None:
+def _mend(request: PlanRequest, pairs_of: PairsOf, found: Standing | None) -> PlanStatus | None:
     """The plan in force, with other paths for the pairs whose own are no more; None where that cannot be told."""
     active = request.active
-    if active is None or not _asks_as(request, active) or not serves(active, pairs_of):
+    if active is None or found is None or not found.serves:
         return None
-    stuck = request.unreachable & request.lacking
     data = [path for path in active.paths if path.rate_bps > 0]
     if len({(path.source, path.target) for path in data}) < len(data):
         # Paths of a split pair do not stand in for each other in their shares.
         return None
-    former = [path.links if lives(request.fabric, path, stuck) else () for path in data]
+    lives = (live for path, live in zip(active.paths, found.live, strict=True) if path.rate_bps > 0)
+    former = [path.links if live else () for path, live in zip(data, lives, strict=True)]
     ends = [(path.source, path.target) for path in data]
     fabric, remark = with_delays(_reachable(request))
     try:
@@ -352,10 +360,16 @@ def _with_ways_back(
             known.add((target, source))
             whole.append((job, target, source, back, 0.0))
     labels = _labels(request, [(source, target, path) for _, source, target, path, _ in whole])
-    return tuple(
+    paths = [
         PlannedPath(job, source, target, label, path, rate_bps)
         for (job, source, target, path, rate_bps), label in zip(whole, labels, strict=True)
-    )
+    ]
+    former = request.active.paths if request.active is not None else ()
+    for place, (was, made) in enumerate(zip(former, paths, strict=False)):
+        if was == made:
+            # The same object is found the same at once wherever plans are compared.
+            paths[place] = was
+    return tuple(paths)
 
 
 def _reachable(request: PlanRequest) -> Fabric:

@@ -77,10 +77,11 @@ def label_paths(
     LabelsExhausted
         There are not enough.
     """
-    trees: dict[str, dict[int, dict[str, LinkId]]] = {}
+    trees: dict[str, dict[int, dict[str, LinkId]]] = {way[1]: {} for way in ways if way not in in_force}
     for (_, target, path), label in in_force.items():
-        tree = trees.setdefault(target, {}).setdefault(label, {})
-        tree.update((link.node, link) for link in path[1:])
+        if target in trees:
+            tree = trees[target].setdefault(label, {})
+            tree.update((link.node, link) for link in path[1:])
     fresh = _free(frozenset(in_force.values()) | quarantined)
     labels: list[int] = []
     for way in ways:
@@ -88,7 +89,7 @@ def label_paths(
             labels.append(in_force[way])
             continue
         _, target, path = way
-        known = trees.setdefault(target, {})
+        known = trees[target]
         joined = (each for each, tree in known.items() if each not in closed and _agrees(path, tree))
         found = next(joined, None) or next(fresh, None)
         if found is None:

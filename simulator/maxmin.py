@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,6 +47,7 @@ def max_min_rates(
     """
     flows = len(paths)
     left, uses = _incidence(fabric, paths, limits_bps)
+    used_by = uses.T.tocsr()
     rates = np.zeros(flows)
     active = np.ones(flows, dtype=bool)
     while active.any():
@@ -53,30 +55,46 @@ def max_min_rates(
         fair = np.divide(left, waiting, out=np.full(len(left), np.inf), where=waiting > 0.5)
         share = max(float(fair.min()), 0.0)
         tight = fair <= share * (1 + _EQUAL)
-        fixed = active & ((uses.T @ tight.astype(np.float64)) > 0)
+        fixed = active & ((used_by @ tight.astype(np.float64)) > 0)
         rates[fixed] = share
         left = np.maximum(left - uses @ (fixed * share), 0.0)
         active &= ~fixed
     return rates
 
 
+def link_numbers(fabric: Fabric, paths: Sequence[Path]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """The links of all paths, one path after the other, by their places in the fabric.
+
+    Returns
+    -------
+    array of int, array of int
+        The place of each link, and the number of the path that it belongs to.
+
+    Raises
+    ------
+    InputError
+        A path is empty or names a link that the fabric does not have.
+    """
+    lengths = np.fromiter(map(len, paths), dtype=np.intp, count=len(paths))
+    if not lengths.all():
+        raise InputError(f"flow {int(np.argmin(lengths)) + 1} has an empty path; give it at least one link")
+    try:
+        places = map(fabric.link_index.__getitem__, chain.from_iterable(paths))
+        return np.fromiter(places, dtype=np.intp, count=int(lengths.sum())), np.repeat(np.arange(len(paths)), lengths)
+    except KeyError as error:
+        link = error.args[0]
+        flow = next(number for number, path in enumerate(paths) if link in path)
+        raise InputError(f"flow {flow + 1} uses link {link}, which the fabric does not have") from None
+
+
 def _incidence(
     fabric: Fabric, paths: Sequence[Path], limits_bps: Sequence[float] | None
 ) -> tuple[NDArray[np.float64], csr_array[np.float64, tuple[int, int]]]:
     """Capacities, and which flow uses which link; a limit is a link of the flow's own."""
-    rows: list[int] = []
-    columns: list[int] = []
-    for flow, path in enumerate(paths):
-        if not path:
-            raise InputError(f"flow {flow + 1} has an empty path; give it at least one link")
-        for link in path:
-            if link not in fabric.link_index:
-                raise InputError(f"flow {flow + 1} uses link {link}, which the fabric does not have")
-            rows.append(fabric.link_index[link])
-            columns.append(flow)
+    rows, columns = link_numbers(fabric, paths)
     left = fabric.capacities_bps.copy()
     if limits_bps is not None:
-        rows += range(len(left), len(left) + len(paths))
-        columns += range(len(paths))
+        flows = np.arange(len(paths))
+        rows, columns = np.concatenate([rows, len(left) + flows]), np.concatenate([columns, flows])
         left = np.concatenate([left, np.asarray(limits_bps, dtype=np.float64)])
     return left, csr_array((np.ones(len(rows)), (rows, columns)), shape=(len(left), len(paths)))

@@ -172,6 +172,22 @@ class Fabric:
         return tuple(link.id for link in self.links)
 
     @cached_property
+    def links_to(self) -> dict[str, list[Link]]:
+        """The links that end at each node; nodes at which none ends are absent."""
+        found: dict[str, list[Link]] = {}
+        for link in self.links:
+            found.setdefault(link.target, []).append(link)
+        return found
+
+    @cached_property
+    def links_from(self) -> dict[str, list[Link]]:
+        """The links that start at each node; nodes at which none starts are absent."""
+        found: dict[str, list[Link]] = {}
+        for link in self.links:
+            found.setdefault(link.source, []).append(link)
+        return found
+
+    @cached_property
     def node_index(self) -> dict[str, int]:
         """Position of each node in ``nodes``."""
         return {node.id: index for index, node in enumerate(self.nodes)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 
 from topologies.errors import InputError
-from topologies.fabric import Fabric, Link, LinkId, NodeKind
+from topologies.fabric import Fabric, LinkId, NodeKind
 
 
 def distances(fabric: Fabric, target: str) -> dict[str, int]:
@@ -25,9 +25,7 @@ def distances(fabric: Fabric, target: str) -> dict[str, int]:
     """
     if target not in fabric.node_by_id:
         raise InputError(f"{target!r} is not a node of the fabric; see 'heddle hosts' and 'heddle switches'")
-    arriving: dict[str, list[Link]] = {}
-    for link in fabric.links:
-        arriving.setdefault(link.target, []).append(link)
+    arriving, nodes = fabric.links_to, fabric.node_by_id
     hops = {target: 0}
     frontier = deque([target])
     while frontier:
@@ -36,7 +34,7 @@ def distances(fabric: Fabric, target: str) -> dict[str, int]:
             if link.source in hops:
                 continue
             hops[link.source] = hops[node] + 1
-            if fabric.node_by_id[link.source].kind is NodeKind.SWITCH:
+            if nodes[link.source].kind is NodeKind.SWITCH:
                 frontier.append(link.source)
     return hops
 
