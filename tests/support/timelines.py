@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from random import Random
 
 from dataplane.operations import Operation, apply_operations
 from dataplane.pipeline import Alternative, Packet, SwitchPipeline, ipv4_packet
@@ -96,6 +97,27 @@ class Timeline:
                     known.add(following)
                     stack.append(following)
         return frozenset(found)
+
+    def sample(self, source: str, target: str, packet: Packet, random: Random) -> Fate:
+        """What becomes of one packet that is sent at some moment, while switches proceed at some pace."""
+        window = random.randrange(len(self._windows))
+        state = _State((self._fabric.access_link(source).id,), packet, window, ())
+        while (end := self._end(state.way, target)) is None:
+            link = self._fabric.link_by_id[state.way[-1]]
+            window, switch = state.window, link.target
+            while random.random() < 0.3 and window + 1 < len(self._windows) and not self._windows[window + 1].drained:
+                window += 1
+            until, seen = self._until[switch], dict(state.seen)
+            least = max(seen.get(switch, 0), until[window - 1] if window else 0)
+            # Long before, long after and in the midst of it are equally worth a look.
+            place = random.choice((least, random.randint(least, until[window]), until[window]))
+            alternatives = sorted(self._process(switch, place, link, state.packet), key=repr)
+            moment = _State((), state.packet, window, tuple(sorted({**seen, switch: place}.items())))
+            following = self._follow(random.choice(alternatives), switch, state.way, moment)
+            if isinstance(following, Fate):
+                return following
+            state = following
+        return Fate(state.way, end)
 
     def _end(self, way: Path, target: str) -> str | None:
         link = self._fabric.link_by_id[way[-1]]
