@@ -24,6 +24,7 @@ from topologies.shortest import distances
 _SWEEPS = 3
 """So often every pair that moves looks again for the best path beside all others."""
 _SAME = 1e-6
+_ROUNDING = 1e-12
 
 
 def mended_paths(
@@ -81,7 +82,11 @@ def fitting_rates(
     if worst <= max_utilisation * (1 + _SAME):
         return list(rates_bps), worst
     scaled = max_min_rates(fabric, paths, [rate_bps / max_utilisation for rate_bps in rates_bps])
-    rates = [float(rate_bps) * max_utilisation for rate_bps in scaled]
+    # Who gets all that was asked for gets exactly that, so that its path is seen to be the same.
+    rates = [
+        asked_bps if fair * max_utilisation >= asked_bps * (1 - _ROUNDING) else fair * max_utilisation
+        for asked_bps, fair in zip(rates_bps, scaled.tolist(), strict=True)
+    ]
     return rates, worst_utilisation(fabric, paths, rates)
 
 

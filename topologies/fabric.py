@@ -283,10 +283,14 @@ class Fabric:
         hosts = {node.id for node in self.hosts}
         return {link.source: link for link in reversed(self.links) if link.source in hosts}
 
-    def without_links(self, gone: Iterable[LinkId]) -> Fabric:
-        """The same fabric without some directed links."""
+    def without_links(self, gone: Iterable[LinkId], *, version: int | None = None) -> Fabric:
+        """The same fabric without some directed links, and with its own version if no other is given."""
         removed = frozenset(gone)
-        return Fabric(self.nodes, tuple(link for link in self.links if link.id not in removed), self.version)
+        kept = tuple(link for link in self.links if link.id not in removed) if removed else self.links
+        rest = object.__new__(Fabric)
+        # A part of what was checked needs no check.
+        rest.__dict__.update(nodes=self.nodes, links=kept, version=self.version if version is None else version)
+        return rest
 
 
 def _refuse_duplicates(what: str, names: Iterable[str]) -> None:

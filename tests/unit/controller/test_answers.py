@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from dataclasses import replace
 from typing import TypeVar
 
 from hypothesis import given
@@ -12,9 +13,11 @@ from controller.answers import Lengthener, Shortener
 from controller.planning import PlanAnswer, PlanRequest
 from controller.service import PlannedPath, PlanStatus
 from dataplane.compiler import DefaultRouting
+from dataplane.detours import Tunnel
 from dataplane.rules import Bucket, FlowRule, Group, GroupType, Match, Meter, Output, RuleSet, SwitchRules, Table
 from solver.routing import Objective
 from topologies.fabric import Fabric, LinkId
+from topologies.fat_tree import fat_tree
 
 Short = TypeVar("Short")
 
@@ -35,7 +38,11 @@ def travelled(short: Short) -> Short:
     return pickle.loads(pickle.dumps(short))  # noqa: S301
 
 
-PATHS = tuple(PlannedPath("j", "h1", f"h{n}", 15 + n, (LinkId("h1", 1), LinkId("s1", n)), 1e9) for n in range(2, 6))
+PATHS = tuple(
+    PlannedPath("j", "h1", f"h{n}", 15 + n, (LinkId("h1", 1), LinkId("s1", n)), rate_bps)
+    for n in range(2, 6)
+    for rate_bps in (1e9, 2e9)
+)
 PLANS = st.none() | st.builds(
     PlanStatus, st.integers(1, 9), st.just(1), st.just("min-delay"), *[st.just(0.5)] * 6, st.just("e"), st.just("r"),
     st.lists(st.sampled_from(PATHS), unique=True).map(tuple),
@@ -59,6 +66,33 @@ def test_every_request_arrives_whole(first: PlanStatus | None, other: PlanStatus
         short = travelled(lengthener.short_request(request))
         assert shortener.whole_request(short) == request
         assert (short.request.active == plan) is (travels or plan is None)
+
+
+def test_of_fabrics_and_paths_only_differences_travel() -> None:
+    shortener, lengthener = Shortener(), Lengthener()
+    whole = fat_tree(4, capacity_bps=1e9, delay_s=1e-6)
+    cable = next(link for link in whole.links if link.source.startswith("a") and link.target.startswith("c"))
+    less = whole.without_links([cable.id, cable.reverse_id], version=7)
+    other = replace(whole, links=(replace(whole.links[0], capacity_bps=2e9), *whole.links[1:]))
+    detours = {Tunnel((LinkId("s1", 1), LinkId("s2", 1)), 0x0800): 99}
+    plans = [
+        PlanStatus(1, 1, "min-delay", *[0.5] * 6, "e", "r", paths)
+        for paths in (PATHS[::2], (PATHS[0], PATHS[3], PATHS[6]))
+    ]
+    answers = [
+        lengthener.lengthen(travelled(shortener.shorten(PlanAnswer({}, plan, detours=detours)))) for plan in plans
+    ]
+    assert [answer.plan for answer in answers] == plans
+    asked = PlanRequest(whole, {}, (), DefaultRouting.ECMP, 0.95, Objective.MIN_DELAY, active=answers[1].plan)
+    asked = replace(asked, detours=answers[1].detours)
+    sizes = []
+    for fabric, solved_on in ((whole, None), (less, whole), (less, less), (whole, less), (other, whole)):
+        request = replace(asked, fabric=fabric, solved_on=solved_on)
+        short = lengthener.short_request(request)
+        sizes.append(len(pickle.dumps(short)))
+        got = shortener.whole_request(travelled(short))
+        assert (got, got.fabric.version) == (request, fabric.version)
+    assert sizes[1] < sizes[0] / 10
 
 
 def test_what_stays_does_not_travel_and_stays_the_same_object() -> None:
