@@ -447,7 +447,7 @@ def add_missing(
 
 def _excess(old: SwitchRules, new: SwitchRules) -> str | None:
     """What a switch would hold too many of while both are on it: it could not come back with them."""
-    excess = RULE_BOUNDS.excess(_both(old, new))
+    excess = RULE_BOUNDS.excess(_both(old, new)) if old != new else None
     return f"the plan would put {excess} on it; give it fewer jobs" if excess else None
 
 

@@ -38,7 +38,8 @@ def moves(fabric: Fabric, before: PlanStatus | None, after: PlanStatus | None) -
     used = {link for sides in moving.values() for side in sides for link in side}
     staying: _Loads = {}
     for path, rate_bps in _staying(former, latter, suspects):
-        _add(staying, [link for link in path.links if link in used], rate_bps)
+        if not used.isdisjoint(path.links):
+            _add(staying, used.intersection(path.links), rate_bps)
     for pair, sides in loads.items():
         if pair not in moving:
             for link in sides[0].keys() & used:

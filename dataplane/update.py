@@ -106,11 +106,16 @@ class Difference:
         )
 
 
+_NOTHING = Difference((), (), (), (), (), (), (), ())
+
+
 def difference(old: SwitchRules, new: SwitchRules, rest: Rest = no_rest) -> Difference:
     """Compare two rule sets of one switch; everything comes in a fixed order.
 
     A group whose id has other content on the switch gets another id, so that neither is ever taken for the other.
     """
+    if old == new:
+        return _NOTHING
     new = _renumbered(old, new, rest)
     changed = _ordered(new.flows - old.flows, rest)
     gone = _ordered(old.flows - new.flows, rest)
@@ -263,8 +268,9 @@ def apply_stage(rules: RuleSet, stage: Stage, rest: Rest = no_rest) -> dict[str,
 
 def _renumbered(old: SwitchRules, new: SwitchRules, rest: Rest) -> SwitchRules:
     """The new rules, with ids for their groups that do not mean something else in the old ones."""
-    content = {group.id: group for group in old.groups}
-    if content.keys().isdisjoint(group.id for group in new.groups - old.groups):
+    fresh = new.groups - old.groups
+    content = {group.id: group for group in old.groups} if fresh else {}
+    if content.keys().isdisjoint(group.id for group in fresh):
         return new
     known = {(group.type, group.buckets): group.id for group in resting(old.groups, rest)}
     taken = content.keys() | {group.id for group in new.groups}
