@@ -37,7 +37,6 @@ class Labelled:
         self._readings = readings
         self._guard = guard
         self._trees = trees
-        trees.renew(default.wiring, guard, readings)
         self._addresses = {one.host.id: one.host.ip for one in self._wiring.attached}
         self._keeping: dict[tuple[int, int, int], bool] = {}
         self.crossings: list[dict[Crossing, int]] = [{} for _ in self._wiring.links]

@@ -12,9 +12,9 @@ from dataplane.fates import Unreadable
 from dataplane.labelled import Labelled
 from dataplane.network import VerificationError
 from dataplane.reading import SwitchReading
+from dataplane.remembered import Remembered
 from dataplane.rules import ETH_TYPE_ARP, ETH_TYPE_IPV4, Table
-from dataplane.survival import LabelGuard, Outage
-from dataplane.trees import LabelTrees
+from dataplane.survival import LabelGuard
 from dataplane.trial import Trial
 from dataplane.unlabelled import Unlabelled
 from dataplane.wiring import Attached, Cable, Wiring
@@ -131,28 +131,27 @@ class Proof:
     def _is_asked(self, pair: Pair) -> bool:
         return self._pairs is None or pair in self._pairs or pair in self._planned
 
-    def by_classes(self, space: AddressSpace, trees: LabelTrees, *, failures: bool) -> tuple[int, dict[Cable, int]]:
+    def by_classes(self, space: AddressSpace, memory: Remembered, *, failures: bool) -> tuple[int, dict[Cable, int]]:
         """As `one_by_one`, for all packets of a class at once, and no address left out.
 
         Parameters
         ----------
-        trees : LabelTrees
-            What earlier proofs found out of labels.
+        memory : Remembered
+            What earlier proofs found out.
 
         Raises
         ------
         Unreadable
             The rules have forms that this knows nothing of.
         """
-        default = Unlabelled(self._wiring, self._readings, space)
-        guard = LabelGuard(default, self._readings)
-        labelled = Labelled(default, self._readings, guard, trees)
+        default, guard = memory.begin(self._wiring, self._readings, space)
+        labelled = Labelled(default, self._readings, guard, memory.trees)
         senders = [self._sender(one, default, labelled) for one in self._wiring.attached]
         slow = [(sender, sender.doubtful) for sender in senders if sender.doubtful]
         for sender, atoms in slow:
             self._send(self._whole, sender, atoms, default)
         count = sum((sender.asked & default.must[sender.one.switch] & space.ipv4).bit_count() for sender in senders)
-        return count, self._fail(senders, slow, default, labelled, guard) if failures else {}
+        return count, self._fail(senders, slow, default, labelled, guard, memory) if failures else {}
 
     def _sender(self, one: Attached, default: Unlabelled, labelled: Labelled) -> _Sender:
         """What a host sends to whom, by which table, and what of it is not proved to be right."""
@@ -238,20 +237,15 @@ class Proof:
         default: Unlabelled,
         labelled: Labelled,
         guard: LabelGuard,
+        memory: Remembered,
     ) -> dict[Cable, int]:
         """Let every cable fail in turn, and count the pairs that this cuts off."""
         wiring = self._wiring
-        carried = default.carried([(one.one.switch, one.one.port, one.by_default) for one in senders])
-        entering: list[dict[int, int]] = [{} for _ in wiring.names]
-        for sender in senders:
-            entering[sender.one.switch][sender.one.port] = sender.by_default
-        for link, atoms in enumerate(carried):
-            entering[wiring.target[link]][wiring.in_port[link]] = atoms & default.passes[link]
+        entering = memory.entering(default, [(one.one.switch, one.one.port, one.by_default) for one in senders])
         cut_off: dict[Cable, int] = {}
         for cable in wiring.cables:
-            outage = Outage(default, self._readings, guard, cable)
-            if any(carried[link] for link in cable):
-                outage.fall_back_unlabelled(entering)
+            outage = memory.take(cable, default, guard)
+            outage.fall_back_unlabelled(entering)
             for link in cable:
                 outage.fall_back_labelled(labelled.crossings[link].items())
             if outage.doubtful or slow:
@@ -260,7 +254,7 @@ class Proof:
                     self._send(trial, sender, outage.doubtful, default)
                 for sender, atoms in slow:
                     self._send(trial, sender, atoms, default)
-            if outage.connected is not None:
+            if outage.has_lost or slow:
                 lost = sum(
                     (sender.asked & default.must[sender.one.switch] & ~outage.connected[sender.one.switch]
                      & default.space.ipv4).bit_count()
@@ -268,4 +262,5 @@ class Proof:
                 )  # fmt: skip
                 if lost:
                     cut_off[cable] = lost
+            memory.keep(cable, outage)
         return cut_off

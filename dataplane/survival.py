@@ -61,6 +61,8 @@ class Outage:
     ----------
     doubtful : int
         Destinations for which something was found that is not proved to be right.
+    labels : set of int
+        That were looked up under way: what was found holds while switches do the same with them.
     """
 
     def __init__(self, default: Unlabelled, readings: Sequence[SwitchReading], guard: LabelGuard, cable: Cable) -> None:
@@ -73,7 +75,10 @@ class Outage:
         self._dead = {wiring.source[link]: wiring.port[link] for link in cable}
         self._done: dict[tuple[int, int | None], int] = {}
         self._on_way: dict[tuple[int, int | None], int] = {}
+        self._entering: Sequence[Mapping[int, int]] | None = None
+        self._crossed: dict[Crossing, int] = {}
         self.doubtful = 0
+        self.labels: set[int] = set()
 
     def fall_back_unlabelled(self, entering: Sequence[Mapping[int, int]]) -> None:
         """Follow what default routing sends into the cable.
@@ -83,6 +88,9 @@ class Outage:
         entering : sequence of mapping of int to int
             By switch and port, the destinations of packets that come in.
         """
+        if entering is self._entering:
+            return
+        self._entering = entering
         for switch, dead in self._dead.items():
             used = self._default.uses[switch].get(dead, 0)
             special = self._default.special[switch]
@@ -123,6 +131,10 @@ class Outage:
     def fall_back_labelled(self, crossings: Iterable[tuple[Crossing, int]]) -> None:
         """Follow what planned paths send into the cable."""
         for crossing, atoms in crossings:
+            atoms &= ~self._crossed.get(crossing, 0)
+            if not atoms:
+                continue
+            self._crossed[crossing] = self._crossed.get(crossing, 0) | atoms
             switch, in_port, doing, label = crossing
             dead = self._dead.get(switch, 0)
             fate = self._readings[switch].fates.of(doing, ETH_TYPE_IPV4, labelled=label is not None, dead=dead)
@@ -184,6 +196,7 @@ class Outage:
         if not self._guard.admits(link):
             self._doubt(switch, atoms)
             return
+        self.labels.add(label)
         reading = self._readings[switch]
         doing = reading.switched(label, in_port)
         for eth_type in (ETH_TYPE_IPV4, ETH_TYPE_ARP):
@@ -217,13 +230,14 @@ class Outage:
             self.doubtful |= self._connected_part(switch, wanted)
 
     def _connected_part(self, switch: int, atoms: int) -> int:
-        return atoms & self._connected[switch]
+        return atoms & self.connected[switch]
 
     @cached_property
-    def _connected(self) -> list[int]:
+    def connected(self) -> list[int]:
+        """By switch, the hosts that it still reaches."""
         return self._default.connected(self._wiring.reached_without(frozenset(self._cable)))
 
     @property
-    def connected(self) -> list[int] | None:
-        """By switch, the hosts that it still reaches; None where nothing was lost, so that nobody had to know."""
-        return self.__dict__.get("_connected")
+    def has_lost(self) -> bool:
+        """Whether any packets were lost, so that it had to be known who is still connected."""
+        return "connected" in self.__dict__

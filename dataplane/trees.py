@@ -47,6 +47,7 @@ class LabelTrees:
         self._trees: dict[int, _Tree] = {}
         self._over: dict[LinkId, set[int]] = {}
         self._leads: dict[LinkId, tuple[str, int, bool]] = {}
+        self._guard: LabelGuard | None = None
         self._names: tuple[str, ...] = ()
         self._readings: tuple[SwitchReading, ...] = ()
 
@@ -58,23 +59,25 @@ class LabelTrees:
         """A label crosses a link, to a host or to a switch."""
         self._over.setdefault(link, set()).add(label)
 
-    def renew(self, wiring: Wiring, guard: LabelGuard, readings: Sequence[SwitchReading]) -> None:
-        """Forget what something had a part in that has changed since this was last called."""
-        leads = {
-            link: (wiring.names[wiring.target[number]], wiring.in_port[number], guard.admits(number))
-            for number, link in enumerate(wiring.links)
-        }
-        for switch, hosts in enumerate(wiring.host_at):
-            leads.update({LinkId(wiring.names[switch], port): (host, 0, False) for port, host in hosts.items()})
+    def renew(self, wiring: Wiring, guard: LabelGuard, readings: Sequence[SwitchReading]) -> AbstractSet[int] | None:
+        """Forget what something had a part in that has changed since this was last called.
+
+        Returns
+        -------
+        set of int or None
+            The labels with which some switch may do otherwise than it did; None: all.
+        """
+        leads = self._leads if guard is self._guard else _leads(wiring, guard)
         switches = self._changed(wiring.names, readings)
         if switches is None:
             self._trees, self._over = {}, {}
         else:
-            links = {link for link, _ in leads.items() ^ self._leads.items()}
+            links = set() if leads is self._leads else {link for link, _ in leads.items() ^ self._leads.items()}
             outdated = self.passing.union(switches, *(self._over.get(link, ()) for link in links))
             self._forget(outdated, switches, links)
         self.passing = set()
-        self._leads, self._names, self._readings = leads, wiring.names, tuple(readings)
+        self._leads, self._guard, self._names, self._readings = leads, guard, wiring.names, tuple(readings)
+        return None if switches is None else switches.keys()
 
     def _changed(self, names: tuple[str, ...], readings: Sequence[SwitchReading]) -> dict[int, set[str]] | None:
         """By label, the switches that may do otherwise with it; None: all with all."""
@@ -110,3 +113,14 @@ class LabelTrees:
 
 def _meets(ways: Ways, switches: AbstractSet[str], links: AbstractSet[LinkId]) -> bool:
     return any(link in links or link.node in switches for path in ways.paths for link in path)
+
+
+def _leads(wiring: Wiring, guard: LabelGuard) -> dict[LinkId, tuple[str, int, bool]]:
+    """Where each link leads: node, port there, and whether labelled packets are let in."""
+    leads = {
+        link: (wiring.names[wiring.target[number]], wiring.in_port[number], guard.admits(number))
+        for number, link in enumerate(wiring.links)
+    }
+    for switch, hosts in enumerate(wiring.host_at):
+        leads.update({LinkId(wiring.names[switch], port): (host, 0, False) for port, host in hosts.items()})
+    return leads

@@ -208,6 +208,15 @@ class Unlabelled:
             proved = proved & ~self._own[switch, port][0] | self._proved_own[switch, port]
         return proved & ~back | only & ~self.must[switch]
 
+    def entering(self, sent: Sequence[tuple[int, int, int]]) -> list[dict[int, int]]:
+        """By switch and port, what comes in to the default table when hosts send: switch, port and destinations."""
+        entering: list[dict[int, int]] = [{} for _ in self.wiring.names]
+        for switch, port, atoms in sent:
+            entering[switch][port] = atoms
+        for link, atoms in enumerate(self.carried(sent)):
+            entering[self.wiring.target[link]][self.wiring.in_port[link]] = atoms & self.passes[link]
+        return entering
+
     def carried(self, entering: Sequence[tuple[int, int, int]]) -> list[int]:
         """By link, what it carries when packets enter, each at a switch and a port with some destinations."""
         carried = [0] * len(self.wiring.links)

@@ -19,9 +19,8 @@ from dataplane.parts import check_shares
 from dataplane.planned import LabelledPath
 from dataplane.proof import Pair, Proof
 from dataplane.reading import SwitchReading
+from dataplane.remembered import Remembered
 from dataplane.rules import RuleSet, SwitchRules
-from dataplane.trees import LabelTrees
-from dataplane.wiring import Wiring
 from solver.routing import Path
 from topologies.fabric import Fabric, LinkId
 
@@ -82,7 +81,7 @@ class Verifier:
     def __init__(self) -> None:
         self._readings: dict[str, SwitchReading] = {}
         self._space: AddressSpace | None = None
-        self._trees = LabelTrees()
+        self._memory = Remembered()
 
     def verify(
         self,
@@ -126,10 +125,10 @@ class Verifier:
         planned: dict[Pair, set[Path]] = {}
         for path in paths:
             planned.setdefault((path.source, path.target), set()).add(path.links)
-        wiring = Wiring(fabric)
+        wiring = self._memory.wiring(fabric)
         proof = Proof(fabric, wiring, self._readings, planned, pairs)
         try:
-            count, cut_off = proof.by_classes(self._address_space(fabric), self._trees, failures=failures)
+            count, cut_off = proof.by_classes(self._address_space(fabric), self._memory, failures=failures)
         except Unreadable:
             count, cut_off = proof.one_by_one(failures=failures)
         else:
