@@ -20,7 +20,8 @@ from dataplane.planned import LabelledPath
 from dataplane.proof import Pair, Proof
 from dataplane.reading import SwitchReading
 from dataplane.remembered import Remembered
-from dataplane.rules import RuleSet, SwitchRules
+from dataplane.rules import Match, RuleSet, SwitchRules
+from dataplane.wiring import Wiring
 from solver.routing import Path
 from topologies.fabric import Fabric, LinkId
 
@@ -82,6 +83,7 @@ class Verifier:
         self._readings: dict[str, SwitchReading] = {}
         self._space: AddressSpace | None = None
         self._memory = Remembered()
+        self._guarded: tuple[Wiring | None, dict[str, tuple[tuple[Match, str], ...]]] = (None, {})
 
     def verify(
         self,
@@ -121,11 +123,11 @@ class Verifier:
             The numbers of paths and of rates differ.
         """
         self._readings = {node.id: self._read(node.id, rules.get(node.id, SwitchRules())) for node in fabric.switches}
-        check_guards(fabric, self._readings)
+        wiring = self._memory.wiring(fabric)
+        self._check_guards(fabric, wiring)
         planned: dict[Pair, set[Path]] = {}
         for path in paths:
             planned.setdefault((path.source, path.target), set()).add(path.links)
-        wiring = self._memory.wiring(fabric)
         proof = Proof(fabric, wiring, self._readings, planned, pairs)
         try:
             count, cut_off = proof.by_classes(self._address_space(fabric), self._memory, failures=failures)
@@ -147,6 +149,16 @@ class Verifier:
         if known is not None and (known.rules is rules or known.rules == rules):
             return known
         return SwitchReading(switch, rules, known)
+
+    def _check_guards(self, fabric: Fabric, wiring: Wiring) -> None:
+        """Of switches whose guard was not proved yet, or was where they were wired otherwise."""
+        if self._guarded[0] is not wiring:
+            self._guarded = wiring, {}
+        proved = self._guarded[1]
+        fresh = {name: one for name, one in self._readings.items() if proved.get(name) is not one.admitting}
+        if fresh:
+            check_guards(fabric, fresh)
+            proved.update((name, reading.admitting) for name, reading in fresh.items())
 
     def _address_space(self, fabric: Fabric) -> AddressSpace:
         """The last one, where nothing new has to be told apart."""
