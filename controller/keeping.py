@@ -52,7 +52,12 @@ class Standing:
 
 
 def standing(
-    fabric: Fabric, plan: PlanStatus, pairs_of: PairsOf, flows: Mapping[Pair, int], stuck: AbstractSet[str]
+    fabric: Fabric,
+    plan: PlanStatus,
+    pairs_of: PairsOf,
+    flows: Mapping[Pair, int],
+    stuck: AbstractSet[str],
+    lived_on: Fabric | None = None,
 ) -> Standing:
     """Look at a plan.
 
@@ -62,8 +67,16 @@ def standing(
         Of each pair.
     stuck : set of str
         Switches that cannot get its rules.
+    lived_on : Fabric, optional
+        One on which all its paths lived.
     """
-    return Standing(_serves(plan, pairs_of, flows), tuple(_live(fabric, plan.paths, stuck)))
+    if lived_on is not None and lived_on.nodes == fabric.nodes and not stuck:
+        there = fabric.link_by_id
+        changed = {link.id for link in lived_on.links if there.get(link.id) != link}
+        live = tuple(changed.isdisjoint(path.links) for path in plan.paths)
+    else:
+        live = tuple(_live(fabric, plan.paths, stuck))
+    return Standing(_serves(plan, pairs_of, flows), live)
 
 
 def _serves(plan: PlanStatus, pairs_of: PairsOf, flows: Mapping[Pair, int]) -> bool:

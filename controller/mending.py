@@ -13,7 +13,7 @@ from math import inf
 import numpy as np
 from scipy.sparse import csr_array
 
-from simulator.maxmin import link_numbers, max_min_rates
+from simulator.maxmin import LinkPlaces, link_places, max_min_rates
 from solver.certificate import Claim, certify
 from solver.demand import Demand
 from solver.routing import Certificate, Objective, Path
@@ -69,32 +69,44 @@ def mended_paths(
 
 
 def fitting_rates(
-    fabric: Fabric, paths: Sequence[Path], rates_bps: Sequence[float], max_utilisation: float
+    fabric: Fabric,
+    paths: Sequence[Path],
+    rates_bps: Sequence[float],
+    max_utilisation: float,
+    places: LinkPlaces | None = None,
 ) -> tuple[list[float], float]:
     """What paths can carry of what they are asked for, max-min fair where links are short of it.
+
+    Parameters
+    ----------
+    places : LinkPlaces, optional
+        Of these paths in this fabric, where they are known.
 
     Returns
     -------
     list of float, float
         Bits per second, and the utilisation of the worst link at these.
     """
-    worst = worst_utilisation(fabric, paths, rates_bps)
+    places = places or (link_places(fabric, paths) if paths else None)
+    worst = worst_utilisation(fabric, paths, rates_bps, places)
     if worst <= max_utilisation * (1 + _SAME):
         return list(rates_bps), worst
-    scaled = max_min_rates(fabric, paths, [rate_bps / max_utilisation for rate_bps in rates_bps])
+    scaled = max_min_rates(fabric, paths, [rate_bps / max_utilisation for rate_bps in rates_bps], places)
     # Who gets all that was asked for gets exactly that, so that its path is seen to be the same.
     rates = [
         asked_bps if fair * max_utilisation >= asked_bps * (1 - _ROUNDING) else fair * max_utilisation
         for asked_bps, fair in zip(rates_bps, scaled.tolist(), strict=True)
     ]
-    return rates, worst_utilisation(fabric, paths, rates)
+    return rates, worst_utilisation(fabric, paths, rates, places)
 
 
-def worst_utilisation(fabric: Fabric, paths: Sequence[Path], rates_bps: Sequence[float]) -> float:
+def worst_utilisation(
+    fabric: Fabric, paths: Sequence[Path], rates_bps: Sequence[float], places: LinkPlaces | None = None
+) -> float:
     """Of all links under these paths; those without capacity are left out."""
     if not paths:
         return 0.0
-    links, owners = link_numbers(fabric, paths)
+    links, owners = places or link_places(fabric, paths)
     loads_bps = np.bincount(links, np.asarray(rates_bps, dtype=np.float64)[owners], len(fabric.links))
     capacities_bps = np.array([link.capacity_bps or inf for link in fabric.links])
     return float((loads_bps / capacities_bps).max())
@@ -114,6 +126,7 @@ def certificate_of(
     paths: Sequence[Path],
     rates_bps: Sequence[float],
     objective: Objective,
+    places: LinkPlaces | None = None,
 ) -> Certificate:
     """The independent check of single paths, with the bound that takes no model: that of every pair alone.
 
@@ -125,6 +138,8 @@ def certificate_of(
         Pairs at line rate.
     rates_bps : sequence of float
         What each carries of that.
+    places : LinkPlaces, optional
+        Of these paths in this fabric, where they are known.
 
     Raises
     ------
@@ -133,7 +148,7 @@ def certificate_of(
     """
     targets = tuple(dict.fromkeys(demand.target for demand in demands))
     row_of = {target: row for row, target in enumerate(targets)}
-    columns, owners = link_numbers(fabric, paths)
+    columns, owners = places or link_places(fabric, paths)
     rows = np.array([row_of[demand.target] for demand in demands], dtype=np.intp)[owners]
     carried = np.array(rates_bps, dtype=np.float64)
     flow = csr_array((carried[owners], (rows, columns)), shape=(len(targets), len(fabric.links)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 
+from controller.service import PlanStatus
 from dataplane.compiler import DefaultRouting, TableCompiler
 from dataplane.verifier import Verifier
 from solver.solve import Session
@@ -18,12 +19,15 @@ class PlanMemory:
     ----------
     routed : str
         The name of the default routing made last; one that is made of the same has the same.
+    lived : (PlanStatus, Fabric), optional
+        The plan made last, and a fabric on which all its paths lived.
     """
 
     def __init__(self) -> None:
         self.session = Session(Fabric((), ()))
         self.verifier = Verifier()
         self.routed = ""
+        self.lived: tuple[PlanStatus, Fabric] | None = None
         self._compiler: TableCompiler | None = None
 
     def compiler(

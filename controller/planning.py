@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from controller.fitting import compiled_within
 from controller.keeping import (
@@ -29,6 +29,7 @@ from dataplane.detours import Tunnel
 from dataplane.flips import FlipOrder, order_flips
 from dataplane.labels import Way, label_paths
 from dataplane.rules import RuleSet
+from simulator.maxmin import link_places
 from solver.demand import Demand
 from solver.errors import SolverError
 from solver.routing import Objective, Path
@@ -160,7 +161,7 @@ def make_plan(request: PlanRequest, memory: PlanMemory | None = None) -> PlanAns
             failures[job.name] = str(error)
     while True:
         told = dict(failures)
-        plan, solved_on = _plan(request, pairs_of, told, memory.session)
+        plan, solved_on = _plan(request, pairs_of, told, memory)
         compiler = memory.compiler(
             request.fabric, request.default, request.edge_ports, request.routed if _is_mended(request, plan) else ""
         )
@@ -177,6 +178,7 @@ def make_plan(request: PlanRequest, memory: PlanMemory | None = None) -> PlanAns
             failures[name] = str(error)
     rates_bps = [path.rate_bps for path in plan.paths] if plan else []
     memory.verifier.verify(compiler.fabric, compiled.rules, paths, failures=True, rates_bps=rates_bps)
+    memory.lived = (plan, request.fabric) if plan is not None else None
     flips = order_flips(moves(request.fabric, request.active, plan), capacities(request.fabric))
     betterable = plan is not None and has_gained(_reachable(request), solved_on)
     rerouted = compiler.fabric == request.fabric
@@ -192,10 +194,10 @@ def _is_mended(request: PlanRequest, plan: PlanStatus | None) -> bool:
 
 
 def _plan(
-    request: PlanRequest, pairs_of: PairsOf, failures: dict[str, str], session: Session | None
+    request: PlanRequest, pairs_of: PairsOf, failures: dict[str, str], memory: PlanMemory
 ) -> tuple[PlanStatus | None, Fabric | None]:
     """The plan for these pairs, and what it was compared with the best for; jobs that get none go to ``failures``."""
-    found = _standing(request, pairs_of)
+    found = _standing(request, pairs_of, memory)
     plan, fabric, solved_on = _keep(request, pairs_of, found), _reachable(request), request.solved_on
     gained = has_gained(fabric, solved_on)
     if plan is not None and (request.hurried or not gained):
@@ -207,7 +209,7 @@ def _plan(
     if plan is None:
         failures |= cut_off
         if cut_off:
-            found = _standing(request, served)
+            found = _standing(request, served, memory)
             plan = _keep(request, served, found)
     elif cut_off:
         # The plan goes on across switches that take no new rules; a new one could not.
@@ -218,7 +220,7 @@ def _plan(
             return mended, None
     if served and (plan is None or (gained and not request.hurried)):
         try:
-            solved = _solve(request, served, session)
+            solved = _solve(request, served, memory.session)
         except (SolverError, InputError) as error:
             if plan is None:
                 failures |= dict.fromkeys(served, str(error))
@@ -228,13 +230,14 @@ def _plan(
     return plan, solved_on
 
 
-def _standing(request: PlanRequest, pairs_of: PairsOf) -> Standing | None:
+def _standing(request: PlanRequest, pairs_of: PairsOf, memory: PlanMemory) -> Standing | None:
     """What has become of the plan in force; None where there is none for what is asked."""
     active = request.active
     if active is None or (active.objective, active.max_utilisation) != (request.objective, request.max_utilisation):
         return None
     flows = flows_of(job for job in request.jobs if job.name in pairs_of)
-    return standing(request.fabric, active, pairs_of, flows, request.unreachable & request.lacking)
+    lived_on = memory.lived[1] if memory.lived is not None and memory.lived[0] is active else None
+    return standing(request.fabric, active, pairs_of, flows, request.unreachable & request.lacking, lived_on)
 
 
 def _keep(request: PlanRequest, pairs_of: PairsOf, found: Standing | None) -> PlanStatus | None:
@@ -261,18 +264,16 @@ def _mend(request: PlanRequest, pairs_of: PairsOf, found: Standing | None) -> Pl
     ends = [(path.source, path.target) for path in data]
     fabric, remark = with_delays(_reachable(request))
     try:
-        links = mended_paths(fabric, ends, former, [path.rate_bps for path in data])
+        asked = [path.rate_bps for path in data]
+        links = mended_paths(fabric, ends, former, asked)
         whole, _ = with_delays(request.fabric)
-        rates_bps, worst = fitting_rates(whole, links, [path.rate_bps for path in data], request.max_utilisation)
+        places = link_places(whole, links)
+        rates_bps, worst = fitting_rates(whole, links, asked, request.max_utilisation, places)
         caps_bps = _caps(request, pairs_of)
         lines = [Demand(*pair, wanted_bps(request.fabric, pair, caps_bps)) for pair in ends]
-        proof = certificate_of(whole, lines, links, rates_bps, request.objective)
+        proof = certificate_of(whole, lines, links, rates_bps, request.objective, places)
     except (SolverError, InputError):
         return None
-    wanted = [
-        (path.job, *pair, way, rate_bps)
-        for path, pair, way, rate_bps in zip(data, ends, links, rates_bps, strict=True)
-    ]  # fmt: skip
     moved = sum(not way for way in former)
     return PlanStatus(
         epoch=active.epoch + 1,
@@ -286,8 +287,45 @@ def _mend(request: PlanRequest, pairs_of: PairsOf, found: Standing | None) -> Pl
         worst_link_utilisation=worst,
         engine=_MENDING,
         reason=f"{moved} of {len(data)} paths lost links and were replaced at once; the best is looked for{remark}",
-        paths=_with_ways_back(request, wanted),
+        paths=_remade(request, active, dict(zip(ends, zip(links, rates_bps, strict=True), strict=True))),
     )
+
+
+def _remade(
+    request: PlanRequest, active: PlanStatus, ways: Mapping[tuple[str, str], tuple[Path, float]]
+) -> tuple[PlannedPath, ...]:
+    """The paths of the plan in force, each as it was or another one, with ways back like them.
+
+    Parameters
+    ----------
+    ways : mapping of (str, str) to (Path, float)
+        The path of each pair, which is the same object where it stays, and its rate.
+    """
+    paths: list[PlannedPath | None] = []
+    for path in active.paths:
+        rate_bps = 0.0
+        if path.rate_bps > 0:
+            links, rate_bps = ways[path.source, path.target]
+        else:
+            links = _reverse(request.fabric, ways[path.target, path.source][0]) or ()
+        if links == path.links:
+            # The same object is found the same at once wherever plans are compared.
+            paths.append(path if rate_bps == path.rate_bps else replace(path, rate_bps=rate_bps))
+        else:
+            paths.append(replace(path, links=links, rate_bps=rate_bps) if links else None)
+    others = [
+        place for place, (path, was) in enumerate(zip(paths, active.paths, strict=True))
+        if path is not None and path.links is not was.links
+    ]  # fmt: skip
+    found = _labels(request, [_way(path) for path in map(paths.__getitem__, others) if path is not None])
+    for place, label in zip(others, found, strict=True):
+        if (made := paths[place]) is not None:
+            paths[place] = replace(made, label=label)
+    return tuple(path for path in paths if path is not None)
+
+
+def _way(path: PlannedPath) -> Way:
+    return (path.source, path.target, path.links)
 
 
 def _known_labels(request: PlanRequest) -> frozenset[int]:
@@ -360,16 +398,10 @@ def _with_ways_back(
             known.add((target, source))
             whole.append((job, target, source, back, 0.0))
     labels = _labels(request, [(source, target, path) for _, source, target, path, _ in whole])
-    paths = [
+    return tuple(
         PlannedPath(job, source, target, label, path, rate_bps)
         for (job, source, target, path, rate_bps), label in zip(whole, labels, strict=True)
-    ]
-    former = request.active.paths if request.active is not None else ()
-    for place, (was, made) in enumerate(zip(former, paths, strict=False)):
-        if was == made:
-            # The same object is found the same at once wherever plans are compared.
-            paths[place] = was
-    return tuple(paths)
+    )
 
 
 def _reachable(request: PlanRequest) -> Fabric:
@@ -384,10 +416,11 @@ def _reverse(fabric: Fabric, path: Path) -> Path | None:
 def _labels(request: PlanRequest, wanted: Sequence[Way]) -> list[int]:
     """Labels for paths: an unchanged path keeps its own, so that its rules stay untouched."""
     active = request.active.paths if request.active is not None else ()
-    in_force = {(path.source, path.target, path.links): path.label for path in active}
+    targets = {target for _, target, _ in wanted}
+    in_force = {_way(path): path.label for path in active if path.target in targets}
     return label_paths(
         wanted,
         in_force,
         closed=request.resting,
-        quarantined=request.quarantined | request.resting | frozenset(request.detours.values()),
+        quarantined=_known_labels(request) | frozenset(request.detours.values()),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import chain
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,9 +17,15 @@ from topologies.fabric import Fabric
 _EQUAL = 1e-12
 """Links whose fair shares differ by less, relatively, are saturated in the same round."""
 
+LinkPlaces: TypeAlias = tuple[NDArray[np.intp], NDArray[np.intp]]
+"""The place in the fabric of each link of some paths, one path after the other, and the number of its path."""
+
 
 def max_min_rates(
-    fabric: Fabric, paths: Sequence[Path], limits_bps: Sequence[float] | None = None
+    fabric: Fabric,
+    paths: Sequence[Path],
+    limits_bps: Sequence[float] | None = None,
+    places: LinkPlaces | None = None,
 ) -> NDArray[np.float64]:
     """Rate of each flow, such that none can grow but at the cost of one that has no more.
 
@@ -28,6 +35,8 @@ def max_min_rates(
         One for each flow.
     limits_bps : sequence of float or None
         The most that each flow asks for; without it all are greedy.
+    places : LinkPlaces, optional
+        Of these paths in this fabric, where they are known.
 
     Returns
     -------
@@ -46,7 +55,7 @@ def max_min_rates(
     rounds as there are links.
     """
     flows = len(paths)
-    left, uses = _incidence(fabric, paths, limits_bps)
+    left, uses = _incidence(fabric, paths, limits_bps, places)
     used_by = uses.T.tocsr()
     rates = np.zeros(flows)
     active = np.ones(flows, dtype=bool)
@@ -62,13 +71,8 @@ def max_min_rates(
     return rates
 
 
-def link_numbers(fabric: Fabric, paths: Sequence[Path]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """The links of all paths, one path after the other, by their places in the fabric.
-
-    Returns
-    -------
-    array of int, array of int
-        The place of each link, and the number of the path that it belongs to.
+def link_places(fabric: Fabric, paths: Sequence[Path]) -> LinkPlaces:
+    """Find the links of all paths in the fabric.
 
     Raises
     ------
@@ -88,10 +92,10 @@ def link_numbers(fabric: Fabric, paths: Sequence[Path]) -> tuple[NDArray[np.intp
 
 
 def _incidence(
-    fabric: Fabric, paths: Sequence[Path], limits_bps: Sequence[float] | None
+    fabric: Fabric, paths: Sequence[Path], limits_bps: Sequence[float] | None, places: LinkPlaces | None
 ) -> tuple[NDArray[np.float64], csr_array[np.float64, tuple[int, int]]]:
     """Capacities, and which flow uses which link; a limit is a link of the flow's own."""
-    rows, columns = link_numbers(fabric, paths)
+    rows, columns = places or link_places(fabric, paths)
     left = fabric.capacities_bps.copy()
     if limits_bps is not None:
         flows = np.arange(len(paths))

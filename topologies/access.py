@@ -15,7 +15,8 @@ def line_rate_bps(fabric: Fabric, source: str, target: str) -> float:
         One of them is no host, is attached nowhere, or its link has no capacity.
     """
     sending = fabric.access_link(source)
-    receiving = fabric.link_by_id.get(fabric.access_link(target).reverse_id)
+    fabric.access_link(target)
+    receiving = fabric.delivery_links.get(target)
     if receiving is None:
         raise InputError(f"no link leads to {target!r}; see 'heddle links'")
     for link in (sending, receiving):

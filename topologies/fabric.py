@@ -283,6 +283,12 @@ class Fabric:
         hosts = {node.id for node in self.hosts}
         return {link.source: link for link in reversed(self.links) if link.source in hosts}
 
+    @cached_property
+    def delivery_links(self) -> dict[str, Link]:
+        """The link by which each attached host receives: its access link's other direction, where that is there."""
+        back = {host: self.link_by_id.get(link.reverse_id) for host, link in self.access_links.items()}
+        return {host: link for host, link in back.items() if link is not None}
+
     def without_links(self, gone: Iterable[LinkId], *, version: int | None = None) -> Fabric:
         """The same fabric without some directed links, and with its own version if no other is given."""
         removed = frozenset(gone)
