@@ -23,6 +23,8 @@ Answer: TypeAlias = PlanAnswer | HeddleError
 Deliver: TypeAlias = Callable[[PlanRequest, Answer], None]
 
 _IDLE_S = 0.5
+_MOST_UNCOLLECTED = 50
+"""Plans after which garbage is collected though the next one waits: a planner may never be idle."""
 
 
 class PlanMaker(Protocol):
@@ -39,10 +41,13 @@ def _work(pipe: Connection) -> None:
     memory, shortener = PlanMemory(), Shortener()
     # Collections would come in the middle of a plan; they come while nobody waits for one.
     gc.disable()
+    uncollected = 0
     while True:
         try:
-            if not pipe.poll(_IDLE_S):
+            if not pipe.poll(_IDLE_S) or uncollected >= _MOST_UNCOLLECTED:
                 gc.collect()
+                uncollected = 0
+            uncollected += 1
             request: PlanRequest = shortener.whole_request(pipe.recv())
         except (EOFError, OSError):
             return

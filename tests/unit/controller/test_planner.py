@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from controller import planner
 from controller.planner import Answer, Planner
 from controller.planning import PlanAnswer, PlanRequest
 from dataplane.compiler import DefaultRouting
@@ -194,3 +195,41 @@ def test_stop_ends_the_process_and_the_thread_even_at_work(gate: Gate, slow: Pla
 
     assert set(workers()) == others
     assert set(threading.enumerate()) <= threads
+
+
+class BusyPipe:
+    """Always has the next request, until so many were received."""
+
+    def __init__(self, requests: int) -> None:
+        self._left = requests
+
+    def poll(self, _seconds: float) -> bool:
+        return True
+
+    def recv(self) -> PlanRequest:
+        if not self._left:
+            raise EOFError
+        self._left -= 1
+        return REQUEST
+
+    def send(self, _answer: object) -> None:
+        """Nobody looks at it."""
+
+
+def test_a_worker_that_is_never_idle_collects_its_garbage_all_the_same(monkeypatch: pytest.MonkeyPatch):
+    collected: list[None] = []
+    monkeypatch.setattr(planner.gc, "collect", lambda: collected.append(None))
+    monkeypatch.setattr(planner.gc, "disable", lambda: None)
+    monkeypatch.setattr(planner.signal, "signal", lambda *_: None)
+    monkeypatch.setattr(planner, "Shortener", lambda: SameAsItIs)
+    monkeypatch.setattr(planner, "make_plan", lambda *_: None)
+
+    planner._work(BusyPipe(4 * planner._MOST_UNCOLLECTED))  # type: ignore[arg-type]
+
+    assert len(collected) == 4
+
+
+class SameAsItIs:
+    """Shortens nothing."""
+
+    whole_request = shorten = staticmethod(lambda value: value)
