@@ -584,6 +584,11 @@ class Core:
 
     def _lacks(self, name: str, switch: AccountedSwitch, rules: SwitchRules) -> None:
         """A switch has only these rules, and refused others."""
+        if self._installer.busy:
+            # An update counts on what the switch has confirmed before. It gives the switch up as lost, and what is
+            # there in the end is read when it returns.
+            switch.disconnect("it refused to be put right while rules were being installed")
+            return
         self._installer.connected(name, switch, rules)
         self._keeper.welcomed(name)
 

@@ -151,7 +151,9 @@ class PlanKeeper:
         """Whether a switch has all that it needs for the plan: one whose channel flaps is no reason to move traffic."""
         wanted = self._answered[1].rules.get(name) if self._answered is not None else None
         have = self.installer.installed.get(name)
-        return wanted is not None and have is not None and wanted.flows <= have.flows and wanted.groups <= have.groups
+        if wanted is None or have is None:
+            return False
+        return wanted.flows <= have.flows and wanted.groups <= have.groups and wanted.meters <= have.meters
 
     @property
     def lacking(self) -> frozenset[str]:

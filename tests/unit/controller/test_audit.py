@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from memory_fabric import World
+from memory_fabric import FABRIC, World
 
 from controller import audit
+from controller.drift import Rule
 from controller.service import JobState
 from controller.strays import RemoveStray, RestoreGroup, StrayFlow
 from dataplane.rules import FlowRule, Group, Match, Output, SwitchRules, Table
-from dataplane.update import AddFlow, AddGroup, ChangeMeter, RemoveFlow
+from dataplane.update import AddFlow, AddGroup, ChangeMeter, Operation, RemoveFlow
 from workloads.job import Job
 
 EVERYBODY = tuple(f"h{n}" for n in (1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15, 4, 8, 12, 16))
@@ -281,3 +282,48 @@ def test_what_was_changed_behind_our_back_is_replaced_when_the_switch_is_back(
     assert world.tables[dpid].meters == before.meters
     assert told(world, "switch-left") == []
     assert world.core.jobs()[0].state is JobState.ACTIVE
+
+
+def refusing_once(world: World, dpid: int, rule: Rule) -> list[bool]:
+    """A switch says no to a rule, the first time; by time, whether an installation was under way."""
+    refused: list[bool] = []
+
+    def refuses(operations: Sequence[Operation]) -> str | None:
+        rules = [getattr(each, "flow", getattr(each, "meter", None)) for each in operations]
+        if refused or rule not in rules:
+            return None
+        refused.append(world.core._installer.busy)
+        return "TABLE_FULL"
+
+    world.switches[dpid].refuses = refuses
+    return refused
+
+
+def test_a_meter_that_a_switch_refused_once_is_tried_again(world: World) -> None:
+    dpid = world.dpid("e0-0")
+    before = world.tables[dpid]
+    meter = min(before.meters, key=lambda meter: meter.id)
+    refused = refusing_once(world, dpid, meter)
+    world.tamper(dpid, meter)
+    world.run(40)
+    assert refused == [False]
+    assert world.tables[dpid] == before
+
+
+def test_a_rule_that_a_switch_refused_once_while_others_were_updated_is_tried_again(tmp_path: Path) -> None:
+    world = World(tmp_path / "state").up()
+    world.run(8)
+    dpid, slow = world.dpid("c1"), world.dpid("a3-1")
+    flow = min((flow for flow in world.tables[dpid].flows if flow.table is Table.DEFAULT), key=lambda flow: flow.cookie)
+    refused = refusing_once(world, dpid, flow)
+    world.switches[slow].commit_s = 8
+    world.cut(min(link.id for link in FABRIC.links if (link.source, link.target) == ("a3-1", "c4")))
+    world.run(0.5)
+    world.tamper(dpid, flow)
+    world.run(8)
+    assert refused == [True]
+    if dpid not in world.connected:
+        world.reconnect(dpid)
+    world.run(40)
+    assert flow in world.tables[dpid].flows
+    world.end()
