@@ -12,6 +12,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
+from dataplane.caps import keep_caps
 from dataplane.clearing import admits_switch, clearing
 from dataplane.operations import (
     AddFlow,
@@ -112,7 +113,8 @@ _NOTHING = Difference((), (), (), (), (), (), (), ())
 def difference(old: SwitchRules, new: SwitchRules, rest: Rest = no_rest) -> Difference:
     """Compare two rule sets of one switch; everything comes in a fixed order.
 
-    A group whose id has other content on the switch gets another id, so that neither is ever taken for the other.
+    A group or rate cap whose id has other content on the switch gets another id, so that neither is ever taken for the
+    other.
     """
     if old == new:
         return _NOTHING
@@ -267,7 +269,8 @@ def apply_stage(rules: RuleSet, stage: Stage, rest: Rest = no_rest) -> dict[str,
 
 
 def _renumbered(old: SwitchRules, new: SwitchRules, rest: Rest) -> SwitchRules:
-    """The new rules, with ids for their groups that do not mean something else in the old ones."""
+    """The new rules, with ids for their groups and rate caps that do not mean something else in the old ones."""
+    new = keep_caps(old, new, rest)
     fresh = new.groups - old.groups
     content = {group.id: group for group in old.groups} if fresh else {}
     if content.keys().isdisjoint(group.id for group in fresh):
