@@ -96,6 +96,8 @@ class Outcome:
         By switch, the first thing that went wrong there; empty where every switch in reach has the rules.
     refused : frozenset of str
         Switches among these that were asked and did not do it: they refused, or did not answer.
+    crowded : bool
+        Whether nothing was sent, as these switches cannot hold what is new beside what is old.
     served : frozenset of str
         Switches that have the target's rules, and stayed connected all the while.
     cleared : bool
@@ -120,6 +122,7 @@ class Outcome:
     switches: dict[str, SwitchResult] = field(default_factory=dict)
     overloads: tuple[Overload, ...] = ()
     flipping_s: float = 0.0
+    crowded: bool = False
 
 
 def turns(runtime: Runtime) -> Rest:
@@ -246,7 +249,7 @@ class Installer:
         spared = target.spared | {label for label, name in self.pushed() if name not in switches}
         new = _sparing({name: target.rules[name] for name in switches}, old, spared, rest)
         if crowded := {name: excess for name in switches if (excess := _excess(old[name], new[name]))}:
-            self._report(Outcome(target, 0, crowded))
+            self._report(Outcome(target, 0, crowded, crowded=True))
             return
         self._forget_drained(target.queue_s)
         machine = UpdateMachine(
@@ -452,7 +455,7 @@ def _excess(old: SwitchRules, new: SwitchRules) -> str | None:
 
 
 def _both(old: SwitchRules, new: SwitchRules) -> SwitchRules:
-    return SwitchRules(old.flows | new.flows, old.groups | new.groups)
+    return SwitchRules(old.flows | new.flows, old.groups | new.groups, old.meters | new.meters)
 
 
 def _fits_beside(machine: UpdateMachine, target: Target) -> bool:

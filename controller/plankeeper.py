@@ -117,6 +117,8 @@ class PlanKeeper:
         self._retry_s: float | None = None
         self._refusals: dict[str, int] = {}
         self._left_until_s: dict[str, float] = {}
+        # Switches that cannot hold the plan beside what they have, and how often that was found in a row.
+        self._crowded: tuple[frozenset[str], int] = frozenset(), 0
 
     def start(self, expected: Observed | None = None) -> None:
         """Start the planner, which begins with what is expected to be observed."""
@@ -336,12 +338,16 @@ class PlanKeeper:
     def _installed(self, outcome: Outcome) -> None:
         self._events.counts["installations"] += outcome.cleared or bool(outcome.errors)
         self._events.counts["rule-changes"] += outcome.changed
+        crowded, times = self._crowded
+        self._crowded = (frozenset(outcome.errors), times + 1) if outcome.crowded else (frozenset(), 0)
         for name, error in outcome.errors.items():
-            self._events.note("install-failed", f"{name}: {error}")
+            if name not in crowded:
+                self._events.note("install-failed", f"{name}: {error}")
         for name in sorted(outcome.refused):
             self._leave(name)
         if outcome.errors:
-            self._retry_s = self._runtime.now_s() + RETRY_S
+            # What does not fit will not soon; another plan may, and is asked for when there is reason to.
+            self._retry_s = self._runtime.now_s() + (_pause_s(times + 1) if outcome.crowded else RETRY_S)
         for name in outcome.served:
             self._refusals.pop(name, None)
         if outcome.follows is Follows.NEW:
@@ -362,9 +368,14 @@ class PlanKeeper:
     def _leave(self, name: str) -> None:
         """Plan without a switch that takes no rules, for longer each time, so that it does not hold up the others."""
         self._refusals[name] = refusals = self._refusals.get(name, 0) + 1
-        wait_s = REPLAN_S * 2 ** min(refusals - 1, _MOST_DOUBLINGS)
+        wait_s = _pause_s(refusals)
         self._left_until_s[name] = self._runtime.now_s() + wait_s
         self._events.note("switch-left", f"switch {name} does not take its rules; it is left for {wait_s:g} s")
+
+
+def _pause_s(failures: int) -> float:
+    """Wait after so many failures in a row."""
+    return REPLAN_S * 2.0 ** min(failures - 1, _MOST_DOUBLINGS)
 
 
 def _moved(old: PlanStatus | None, new: PlanStatus | None, jobs: Sequence[Job]) -> frozenset[str]:

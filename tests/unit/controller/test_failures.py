@@ -10,6 +10,7 @@ import pytest
 from memory_fabric import FABRIC, World
 
 from controller.discovery import PortId
+from controller.rulebounds import RuleBounds
 from controller.service import JobState
 from dataplane.echo import ECHO_LABEL
 from dataplane.rules import PushLabel, Role, SwitchRules, Table
@@ -455,4 +456,23 @@ def test_an_installation_that_fails_unexpectedly_is_tried_again(world: World) ->
     world.run(0.5)
     assert state(world, "r") is JobState.INSTALLING
     world.run(10)
+    assert state(world, "r") is JobState.ACTIVE
+
+
+def test_a_plan_that_switches_cannot_hold_is_told_once_and_tried_again_ever_more_seldom(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.run(5)
+    before = world.installed()
+    asked = len(world.core._keeper._planner.requests)
+    with monkeypatch.context() as patched:
+        patched.setattr("controller.installer.RULE_BOUNDS", RuleBounds(flows=1))
+        world.core.submit_job(ring("r", "h1", "h5"))
+        world.run(120)
+    assert world.installed() == before
+    failed = [event.message for event in world.core.events() if event.kind == "install-failed"]
+    assert len(failed) == len({message.split(":")[0] for message in failed}) > 0
+    assert len(world.core._keeper._planner.requests) - asked < 6
+    assert "more than 1" in world.core.jobs()[0].reason
+    world.run(60)
     assert state(world, "r") is JobState.ACTIVE
