@@ -11,7 +11,7 @@ from controller.rulebounds import RULE_BOUNDS
 from controller.runtime import Runtime, Switch, Task
 from controller.service import PlanStatus
 from dataplane.clearing import labelled_only, labels_of, labels_pushed, needed_labels
-from dataplane.drain import DRAIN_S, MOST_S
+from dataplane.drain import DRAIN_S
 from dataplane.flips import FlipOrder, Move, Overload
 from dataplane.machine import UpdateMachine
 from dataplane.rules import RuleSet, SwitchRules, ToGroup
@@ -42,9 +42,8 @@ log = logging.getLogger(__name__)
 _LOOK_S = 0.05
 _TURN_S = 0.002
 """How long rules are compared before other tasks get a turn: a switch can hold very many."""
-
-CountLabels = Callable[[AbstractSet[int]], Mapping[int, int]]
-"""Packets that the switches in reach have counted for labels; waits."""
+_REMEMBERED_S = 30.0
+"""How much longer than queues need now it is known when labels were left: earlier paths may have had longer ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,8 +147,6 @@ class Installer:
         then the end.
     announce : callable, optional
         Told before paths change where a link may get too much meanwhile.
-    count_labels : callable, optional
-        Counts packets, so that old labels go only once nothing carries them. Without it they go after a time.
     """
 
     def __init__(
@@ -157,12 +154,10 @@ class Installer:
         runtime: Runtime,
         report: Callable[[Outcome], None],
         announce: Callable[[str], None] = log.warning,
-        count_labels: CountLabels | None = None,
     ) -> None:
         self._runtime = runtime
         self._report = report
         self._announce = announce
-        self._count_labels = count_labels
         self._switches: dict[str, Switch] = {}
         self._target: Target | None = None
         self._wanted = False
@@ -261,7 +256,6 @@ class Installer:
             flips=target.flips,
             queue_s=target.queue_s,
             left_s=self._left_s,
-            polled=self._count_labels is not None,
             rest=rest,
         )
         self._fabric = target.fabric
@@ -273,7 +267,7 @@ class Installer:
 
     def _forget_drained(self, queue_s: float) -> None:
         """Drop labels that nothing has carried for long."""
-        since_s = self._runtime.now_s() - 2 * queue_s - MOST_S
+        since_s = self._runtime.now_s() - queue_s - _REMEMBERED_S
         self._left_s = {label: left_s for label, left_s in self._left_s.items() if left_s > since_s}
 
     def _carry_out(self, machine: UpdateMachine, target: Target, update: _Update) -> None:
@@ -301,11 +295,10 @@ class Installer:
                     tasks.append(self._spawn_commit(name, operations, update))
                 case Moved():
                     reporter.moved()
-                case Wait(until_s, labels):
+                case Wait(until_s):
                     if not self._wait(until_s, reporter.machine):
                         return False
-                    counted = self._count_labels(labels) if self._count_labels is not None and labels else None
-                    update.events.append(Passed(counted))
+                    update.events.append(Passed())
                 case Ended():
                     update.ended = True
         for task in tasks:
@@ -395,9 +388,7 @@ class _Reporter:
 
     def _outcome(self, result: Result) -> Outcome:
         errors = {
-            name: switch.reason or "packets still carry its old labels; they go with the next plan"
-            for name, switch in result.switches.items()
-            if (switch.reason or switch.left) and name not in self._known
+            name: switch.reason for name, switch in result.switches.items() if switch.reason and name not in self._known
         }
         asked = (Fate.REFUSED, Fate.UNCERTAIN)
         changed, self._changed = result.changed - self._changed, result.changed

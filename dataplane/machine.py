@@ -13,11 +13,10 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Mapping, Sequence
-from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from dataplane.clearing import admits_switch, clearing, labelled_only, labels_put_on, needed_labels, ports_of
-from dataplane.drain import DRAIN_S, POLL_S, UNLABELLED, Drain
+from dataplane.drain import DRAIN_S, UNLABELLED
 from dataplane.flips import FlipOrder, Move, Pair, order_flips, overloads_while
 from dataplane.operations import AddFlow, Operation, RemoveFlow, Rest, apply_operations, no_rest
 from dataplane.order import Change, FlowChange, in_turn
@@ -89,8 +88,6 @@ class UpdateMachine:
     left_s : mapping of int to float, optional
         When a switch last stopped putting a label on packets, before this update; for `UNLABELLED`, when default
         routing last changed.
-    polled : bool
-        Whether packets of labels can be counted.
     rest : callable, optional
         Called now and then.
 
@@ -115,7 +112,6 @@ class UpdateMachine:
         flips: FlipOrder | None = None,
         queue_s: float = DRAIN_S,
         left_s: Mapping[int, float] | None = None,
-        polled: bool = False,
         rest: Rest = no_rest,
     ) -> None:
         self._moves = moves
@@ -130,7 +126,6 @@ class UpdateMachine:
         self._new = self._schedule.new
         self._fabric = fabric
         self._queue_s = queue_s
-        self._polled = polled
         self._rest = rest
         self.rules = dict(self._old)
         self.left_s = dict(left_s or {})
@@ -146,7 +141,7 @@ class UpdateMachine:
         self._round = 0
         self._back = False
         self._broken = _Broken()
-        self._drain: Drain | None = None
+        self._drained_s: float | None = None
         self._told = False
         self._clearing = False
         self._left: set[str] = set()
@@ -175,9 +170,8 @@ class UpdateMachine:
                 self._lose(switch, Fate.UNCERTAIN, reason)
             case Lost(switch):
                 self._lose(switch, Fate.LOST, LOST)
-            case Passed(packets):
-                if self._drain is not None and packets is not None:
-                    self._drain.poll(packets)
+            case Passed():
+                pass
         return () if self._outstanding or self._ended else self._next(now_s)
 
     def stop(self) -> None:
@@ -416,31 +410,17 @@ class UpdateMachine:
             for found in operations.values()
             for change in flow_changes(found)
         )
-        if self._drain is None:
-            carried = going & self.left_s.keys()
-            last_s = max((self.left_s[label] for label in carried), default=-math.inf)
-            self._drain = Drain(carried - {UNLABELLED}, last_s + self._queue_s, self._polled)
-        if not self._drain.is_over(now_s):
-            until_s = now_s + POLL_S if self._drain.moving() else self._drain.until_s
+        if self._drained_s is None:
+            last_s = max((self.left_s[label] for label in going & self.left_s.keys()), default=-math.inf)
+            self._drained_s = last_s + self._queue_s
+        if now_s < self._drained_s:
             told: tuple[Command, ...] = () if self._told else (Moved(),)
             self._told = True
-            return (*told, Wait(until_s, self._drain.labels if self._polled else frozenset()))
+            return (*told, Wait(self._drained_s))
         self._clearing = True
-        if moving := self._drain.moving() & going:
-            operations = {switch: self._spared(switch, found, moving) for switch, found in operations.items()}
         if operations:
             self._steps.append(_Step(operations, StageKind.CLEARING))
         return None
-
-    def _spared(
-        self, switch: str, operations: tuple[Operation, ...], moving: AbstractSet[int]
-    ) -> tuple[Operation, ...]:
-        """What goes although some labels still carry packets."""
-        kept = [change for change in flow_changes(operations) if change.flow.match.mpls_label in moving]
-        if not kept:
-            return operations
-        self._left.add(switch)
-        return tuple(change for change in flow_changes(operations) if change not in kept)
 
     # ── the result ───────────────────────────────────────────────────────────────────────────────
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeAlias
@@ -29,16 +28,9 @@ class Moved:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Say when it is later.
-
-    Attributes
-    ----------
-    labels : frozenset of int
-        Whose packets are to be counted then; empty where time alone decides.
-    """
+    """Say when it is later."""
 
     until_s: float
-    labels: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +74,7 @@ class Lost:
 
 @dataclass(frozen=True, slots=True)
 class Passed:
-    """Time has passed; with the packets that all switches in reach have counted for labels, where these were read."""
-
-    packets: Mapping[int, int] | None = None
+    """Time has passed."""
 
 
 Event: TypeAlias = Done | Refused | Uncertain | Lost | Passed

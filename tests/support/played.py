@@ -80,11 +80,11 @@ def play(machine: UpdateMachine, start: RuleSet, faults: Faults = lambda _number
             match command:
                 case Commit():
                     commits.append(command)
-                case Wait(until_s, labels):
+                case Wait(until_s):
                     assert until_s > now_s, "it waits for what has passed"
                     played.waited_s += until_s - now_s
                     now_s, drained = until_s, True
-                    pending.extend(machine.handle(Passed(dict.fromkeys(labels, 7)), now_s))
+                    pending.extend(machine.handle(Passed(), now_s))
                 case Moved():
                     pass
                 case Ended():

@@ -136,9 +136,7 @@ FAULTS = (
 
 
 def machine(scene: Scene, moves: tuple[Move, ...] = ()) -> UpdateMachine:
-    return UpdateMachine(
-        *scene.rules, fabric=scene.fabrics[1], before=scene.fabrics[0], moves=moves, queue_s=1.0, polled=len(moves) > 0
-    )
+    return UpdateMachine(*scene.rules, fabric=scene.fabrics[1], before=scene.fabrics[0], moves=moves, queue_s=1.0)
 
 
 def moves_of(scene: Scene, rate_bps: float) -> tuple[Move, ...]:
