@@ -11,7 +11,7 @@ from controller.rulebounds import RULE_BOUNDS
 from controller.runtime import Runtime, Switch, Task
 from controller.service import PlanStatus
 from dataplane.clearing import labelled_only, labels_of, labels_pushed, needed_labels
-from dataplane.drain import DRAIN_S
+from dataplane.drain import DRAIN_S, UNLABELLED
 from dataplane.flips import FlipOrder, Move, Overload
 from dataplane.machine import UpdateMachine
 from dataplane.rules import RuleSet, SwitchRules, ToGroup
@@ -164,6 +164,7 @@ class Installer:
         self._running = False
         # When a switch last stopped putting a label on packets: these are under way for a while.
         self._left_s: dict[int, float] = {}
+        self._began_s = runtime.now_s()
         self._fabric: Fabric | None = None
         self._update: _Update | None = None
         self.installed: dict[str, SwitchRules] = {}
@@ -255,7 +256,7 @@ class Installer:
             moves=target.moves,
             flips=target.flips,
             queue_s=target.queue_s,
-            left_s=self._left_s,
+            left_s=self._last_left(target.queue_s),
             rest=rest,
         )
         self._fabric = target.fabric
@@ -264,6 +265,12 @@ class Installer:
             known = "no order of changes avoids it" if machine.order.proven else "no order that avoids it was found"
             self._announce(f"{overloads[0]}{more}; {known}")
         self._carry_out(machine, target, update)
+
+    def _last_left(self, queue_s: float) -> Mapping[int, float]:
+        """When labels were left; of what an earlier run did it is known only that it was before this one began."""
+        if self._runtime.now_s() >= self._began_s + queue_s:
+            return self._left_s
+        return dict.fromkeys(self.labels() | {UNLABELLED}, self._began_s) | self._left_s
 
     def _forget_drained(self, queue_s: float) -> None:
         """Drop labels that nothing has carried for long."""
