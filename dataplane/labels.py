@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from itertools import islice
 from typing import TypeAlias
 
 from solver.routing import Path
@@ -26,27 +25,6 @@ MAX_LABELS = (LAST_LABEL - FIRST_LABEL + 1) // 2
 
 class LabelsExhausted(HeddleError):
     """More paths are wanted than there are labels for."""
-
-
-def allocate(count: int, in_use: AbstractSet[int], quarantined: AbstractSet[int] = frozenset()) -> tuple[int, ...]:
-    """The lowest free labels, ascending.
-
-    Parameters
-    ----------
-    in_use, quarantined : set of int
-        Labels of the active plan, and labels that packets under way may still carry.
-
-    Raises
-    ------
-    LabelsExhausted
-        Fewer than ``count`` labels are free.
-    """
-    if count > MAX_LABELS:
-        raise LabelsExhausted(f"{count} paths need more than the {MAX_LABELS} labels of one plan; plan fewer pairs")
-    free = tuple(islice(_free(in_use | quarantined), count))
-    if len(free) < count:
-        raise LabelsExhausted(f"only {len(free)} of {count} labels are free; wait until old paths have drained")
-    return free
 
 
 def _free(taken: AbstractSet[int]) -> Iterator[int]:

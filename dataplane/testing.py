@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network
+from itertools import islice
 from typing import Any
 
 from hypothesis import strategies as st
 
+from dataplane.labels import FIRST_LABEL, LAST_LABEL
 from dataplane.matching import prefix_range
 from dataplane.network import Network
 from dataplane.pipeline import Packet, arp_packet, ipv4_packet
@@ -32,6 +35,11 @@ from solver.routing import Path
 from topologies.errors import HeddleError
 from topologies.fabric import Fabric, LinkId
 from topologies.shortest import distances, next_hops
+
+
+def free_labels(count: int, in_use: AbstractSet[int]) -> tuple[int, ...]:
+    """The lowest labels that are not in use, ascending."""
+    return tuple(islice((label for label in range(FIRST_LABEL, LAST_LABEL + 1) if label not in in_use), count))
 
 
 def identity(fabric: Fabric, host: str) -> tuple[str, str]:

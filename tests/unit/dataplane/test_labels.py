@@ -4,28 +4,27 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dataplane.labels import FIRST_LABEL, LAST_LABEL, MAX_LABELS, LabelsExhausted, Way, allocate, label_paths
+from dataplane.labels import FIRST_LABEL, LAST_LABEL, LabelsExhausted, Way, label_paths
 from dataplane.testing import labelled_paths
 from solver.testing import fabrics
 from topologies.fabric import LinkId
 
-
-@given(st.integers(0, 200), st.sets(st.integers(16, 300)), st.sets(st.integers(16, 300)))
-def test_new_labels_avoid_those_in_use_and_in_quarantine(count: int, in_use: set[int], quarantined: set[int]) -> None:
-    labels = allocate(count, in_use, quarantined)
-    assert len(set(labels)) == count
-    assert not set(labels) & (in_use | quarantined)
-    assert all(FIRST_LABEL <= label <= LAST_LABEL for label in labels)
+# From one host to each of two others: they cannot share a label.
+TWO_TREES: list[Way] = [
+    ("h1", host, tuple(map(LinkId.parse, ("h1:1", "e0-0:3", "a0-0:2", last))))
+    for host, last in (("h3", "e0-1:1"), ("h4", "e0-1:2"))
+]
 
 
-def test_one_plan_may_not_take_the_labels_of_the_next() -> None:
+def test_one_plan_may_not_take_the_labels_of_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dataplane.labels.MAX_LABELS", 1)
     with pytest.raises(LabelsExhausted, match="plan fewer pairs"):
-        allocate(MAX_LABELS + 1, set())
+        label_paths(TWO_TREES, {})
 
 
 def test_too_many_old_labels_are_said() -> None:
     with pytest.raises(LabelsExhausted, match="drained"):
-        allocate(2, set(range(FIRST_LABEL, LAST_LABEL)))
+        label_paths(TWO_TREES, {}, quarantined=set(range(FIRST_LABEL, LAST_LABEL)))
 
 
 @st.composite
@@ -80,6 +79,4 @@ def test_paths_of_one_tree_share_one_label_and_a_path_that_leaves_it_gets_anothe
 
 
 def test_paths_to_two_hosts_never_share_a_label() -> None:
-    ends = {"h3": "e0-1:1", "h4": "e0-1:2"}
-    ways = [("h1", host, tuple(map(LinkId.parse, ("h1:1", "e0-0:3", "a0-0:2", last)))) for host, last in ends.items()]
-    assert label_paths(ways, {}) == [16, 17]
+    assert label_paths(TWO_TREES, {}) == [16, 17]

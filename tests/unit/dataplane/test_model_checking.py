@@ -12,10 +12,9 @@ from timelines import Timeline, Window, ways_of
 
 from dataplane.compiler import DefaultRouting, LabelledPath, compile_rules
 from dataplane.flips import Move, along
-from dataplane.labels import allocate
 from dataplane.machine import UpdateMachine
 from dataplane.rules import RuleSet
-from dataplane.testing import labelled_paths
+from dataplane.testing import free_labels, labelled_paths
 from dataplane.update import Schedule, Stage, StageKind, schedule
 from dataplane.updating import Commit, Follows
 from solver.testing import fabrics
@@ -68,7 +67,7 @@ def scenes(draw: st.DrawFn, *, max_switches: int = 5, max_hosts: int = 4) -> Sce
     pairs = [(path.source, path.target) for path in before]
     pairs = [pair for pair in pairs if pair[0] in distances(parts[1], pair[1]) and draw(st.booleans())]
     moved = draw(labelled_paths(parts[1], pairs))
-    labels = allocate(len(moved), {path.label for path in before})
+    labels = free_labels(len(moved), {path.label for path in before})
     after = tuple(replace(path, label=label) for path, label in zip(moved, labels, strict=True))
     kept = tuple(
         path

@@ -7,7 +7,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dataplane.compiler import DefaultRouting, LabelledPath, compile_rules
-from dataplane.labels import allocate
 from dataplane.pipeline import SwitchPipeline
 from dataplane.rules import (
     GROUP_ID_BASE,
@@ -26,7 +25,7 @@ from dataplane.rules import (
     ToGroup,
 )
 from dataplane.spread import free_id
-from dataplane.testing import labelled_paths, ways
+from dataplane.testing import free_labels, labelled_paths, ways
 from dataplane.update import (
     AddFlow,
     AddGroup,
@@ -71,7 +70,7 @@ def test_between_any_two_operations_every_pair_takes_a_whole_path_of_one_plan(da
     before = data.draw(labelled_paths(fabric))
     kept = [path for path in before if data.draw(st.booleans())]
     fresh = data.draw(labelled_paths(fabric))
-    labels = allocate(len(fresh), {path.label for path in before})
+    labels = free_labels(len(fresh), {path.label for path in before})
     pairs = {(path.source, path.target) for path in kept}
     after = kept + [
         type(path)(path.source, path.target, path.links, label)
@@ -125,7 +124,7 @@ def test_planned_packets_cross_links_that_come_or_go_with_the_update(data: st.Da
     part = whole.without_links(gone)
     there = tuple(path for path in there if path.source in distances(part, path.target))
     drawn = data.draw(labelled_paths(part, [(path.source, path.target) for path in there]))
-    labels = allocate(len(drawn), {path.label for path in there})
+    labels = free_labels(len(drawn), {path.label for path in there})
     here = [replace(path, label=label) for path, label in zip(drawn, labels, strict=True)]
     # What is no link yet may look like a port for hosts.
     edge = {switch: frozenset(link.port for link in gone if link.node == switch) for switch in switches}
