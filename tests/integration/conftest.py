@@ -68,8 +68,23 @@ class Rig:
         return self.run_in(source, "ping", "-n", "-W", "2", *options, self.fabric.node_by_id[target].ip or "")
 
 
-@pytest.fixture(scope="module", params=["ryu", "os-ken"])
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run on both frameworks; a module with a ``FIRST_FRAMEWORK`` leaves the other one to acceptance runs.
+
+    That is for what does not differ between them but in parts that have unit tests on both.
+    """
+    if "framework" not in metafunc.fixturenames:
+        return
+    first = getattr(metafunc.module, "FIRST_FRAMEWORK", None)
+    later = [pytest.mark.acceptance] if first else []
+    names = sorted(("ryu", "os-ken"), key=lambda name: name != first)
+    params = [pytest.param(name, marks=later if name != first else []) for name in names]
+    metafunc.parametrize("framework", params, indirect=True, scope="module")
+
+
+@pytest.fixture(scope="module")
 def framework(request: pytest.FixtureRequest) -> str:
+    """Ryu or os-ken, as `pytest_generate_tests` says."""
     return str(request.param)
 
 

@@ -11,15 +11,11 @@ from benchmarks.attacks.bridge_session import converse
 from benchmarks.attacks.figures import Figure
 from benchmarks.attacks.stage import SPARE, Stage, stage
 
+FIRST_FRAMEWORK = "ryu"
+
 RELAY_S = 3.0
 SLOWER = 10.0
 """A machine may be so much slower than what limits are made for."""
-
-
-@pytest.fixture(scope="module", params=["ryu", pytest.param("os-ken", marks=pytest.mark.acceptance)])
-def framework(request: pytest.FixtureRequest) -> str:
-    """Either framework; the second in acceptance runs, since what differs between them has unit tests on both."""
-    return request.param
 
 
 @pytest.fixture(scope="module")

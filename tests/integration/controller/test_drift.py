@@ -12,13 +12,9 @@ from benchmarks.dataplane.tampering import FOREIGN_FLOW, TAMPERINGS, Tampering
 from controller.service import JobState
 from workloads.job import Job
 
+FIRST_FRAMEWORK = "ryu"
+
 WaitUntil = Callable[..., None]
-
-
-@pytest.fixture(scope="module", params=["ryu", pytest.param("os-ken", marks=pytest.mark.acceptance)])
-def framework(request: pytest.FixtureRequest) -> str:
-    """Either framework; the second in acceptance runs, since what differs between them has unit tests on both."""
-    return str(request.param)
 
 
 @pytest.fixture(scope="module")

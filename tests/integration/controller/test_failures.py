@@ -13,17 +13,13 @@ from controller.service import JobState
 from topologies.fabric import LinkId
 from workloads.job import Job
 
+FIRST_FRAMEWORK = "os-ken"
+
 PAIR = ("h1", "h5")
 JOB = Job("pair", PAIR, 1 << 20)
 FULL_SIZE = str(9000 - 28)
 PER_S = 100
 COUNTERS = re.compile(r"duration=[^,]*, |n_packets=\d+, |n_bytes=\d+, |idle_age=\d+, ")
-
-
-@pytest.fixture(scope="module", params=["os-ken", pytest.param("ryu", marks=pytest.mark.acceptance)])
-def framework(request: pytest.FixtureRequest) -> str:
-    """Either framework; the second in acceptance runs, since what differs between them has unit tests on both."""
-    return str(request.param)
 
 
 @pytest.fixture(name="way")

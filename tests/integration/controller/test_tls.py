@@ -18,6 +18,8 @@ from authority import Authority, Certificate
 from mininet_scenarios.openvswitch import Bridge, OpenVSwitch
 from mininet_scenarios.rundir import RunDirectory
 
+FIRST_FRAMEWORK = "os-ken"
+
 REPOSITORY = Path(__file__).parents[3]
 PAGE = (REPOSITORY / "docs" / "tls.md").read_text()
 SWITCH_DIRECTORY, ADDRESS = "/etc/openvswitch", "192.0.2.1"
@@ -133,12 +135,6 @@ class Stage:
 
     def connected(self) -> list[str]:
         return sorted(switch["dpid"] for switch in self.ask("switches") if switch["connected"])
-
-
-@pytest.fixture(scope="module", params=["os-ken", pytest.param("ryu", marks=pytest.mark.acceptance)])
-def framework(request: pytest.FixtureRequest) -> str:
-    """Either framework; the second in acceptance runs, since what differs between them has unit tests on both."""
-    return request.param
 
 
 @pytest.fixture(scope="module")
