@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from dataplane.fates import Unreadable
 from dataplane.flowspace import portions
+from dataplane.matching import prefix_range
 from dataplane.network import VerificationError
 from dataplane.planned import LabelledPath
 from dataplane.reading import SwitchReading
-from dataplane.rules import IP_PROTO_TCP, IP_PROTO_UDP, Action, Group, PushLabel, ToGroup
+from dataplane.rules import IP_PROTO_TCP, IP_PROTO_UDP, Action, FlowRule, Group, PushLabel, Table, ToGroup
 from dataplane.splits import TOLERANCE
 from topologies.fabric import Fabric
 
@@ -38,7 +40,7 @@ def check_shares(fabric: Fabric, readings: Mapping[str, SwitchReading], paths: S
         groups = {group.id: group for group in reading.rules.groups}
         for ip_proto, name in _PROTOCOLS.items():
             parts: dict[int, float] = {}
-            for rule, portion in portions(reading.planned_from(ends[0]).get(ends[1], ()), ip_proto):
+            for rule, portion in portions(_rules_of(reading, *ends), ip_proto):
                 for label, part in _labels(rule.actions, groups):
                     parts[label] = parts.get(label, 0.0) + portion * part
             for path in together:
@@ -48,6 +50,23 @@ def check_shares(fabric: Fabric, readings: Mapping[str, SwitchReading], paths: S
                         f"of {name} {source} → {target}, {100 * part:.3g} % take the path with label {path.label}, "
                         f"{100 * path.share:.3g} % are planned"
                     )
+
+
+def _rules_of(reading: SwitchReading, source: str, target: str) -> Sequence[FlowRule]:
+    """The classify rules for packets of a pair, highest first."""
+    try:
+        return reading.planned_from(source).get(target, ())
+    except Unreadable:
+        rules = (rule for rule in reading.rules.flows if rule.table is Table.CLASSIFY)
+        meant = (rule for rule in rules if _has(rule.match.ipv4_src, source) and _has(rule.match.ipv4_dst, target))
+        return sorted(meant, key=lambda rule: -rule.priority)
+
+
+def _has(prefix: str | None, address: str) -> bool:
+    if prefix is None:
+        return True
+    start, size = prefix_range(prefix)
+    return start <= prefix_range(address)[0] < start + size
 
 
 def _labels(actions: Sequence[Action], groups: Mapping[int, Group]) -> Iterator[tuple[int, float]]:

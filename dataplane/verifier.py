@@ -133,8 +133,7 @@ class Verifier:
             count, cut_off = proof.by_classes(self._address_space(fabric), self._memory, failures=failures)
         except Unreadable:
             count, cut_off = proof.one_by_one(failures=failures)
-        else:
-            check_shares(fabric, self._readings, paths)
+        check_shares(fabric, self._readings, paths)
         return VerificationReport(
             count,
             len(planned),

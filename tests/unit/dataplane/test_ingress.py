@@ -15,6 +15,7 @@ from dataplane.ingress import CapTable
 from dataplane.network import Network, VerificationError
 from dataplane.pipeline import SwitchPipeline, ipv4_packet
 from dataplane.rules import (
+    ETH_TYPE_IPV4,
     IP_PROTO_TCP,
     IP_PROTO_UDP,
     METER_ID_END,
@@ -22,6 +23,7 @@ from dataplane.rules import (
     FlowRule,
     GroupType,
     Masked,
+    Match,
     PushLabel,
     RateCap,
     RuleSet,
@@ -176,6 +178,19 @@ def test_the_verifier_refuses_masks_that_give_a_path_another_share(ip_proto: int
         VerificationError, match=f"of {name} h1 → h16, 50 % take the path with label 7[78], [27]5 % are"
     ):
         verify(K4, with_rule(rules, rule, replace(rule, match=wrong)), paths, pairs=())
+
+
+@pytest.mark.parametrize("table", [Table.DEFAULT, Table.CLASSIFY])
+def test_shares_are_looked_at_where_rules_cannot_be_read_in_classes_too(table: Table) -> None:
+    paths = split(0.25, 0.75, flows=4)
+    rules = compiled(paths)
+    match = Match(eth_type=ETH_TYPE_IPV4, ipv4_src="10.0.0.0/8", ipv4_dst="203.0.113.0/24")
+    unreadable = FlowRule(table, 7, match, goto=Table.DEFAULT if table is Table.CLASSIFY else None)
+    (rule,) = [rule for rule in classify(rules) if rule.match.ip_proto == IP_PROTO_UDP]
+    assert verify(K4, with_rule(rules, rule, rule, unreadable), paths, pairs=()).planned == 1
+    wrong = replace(rule, match=replace(rule.match, udp_src=Masked(2, 2)))
+    with pytest.raises(VerificationError, match=r"of UDP h1 → h16, 50 % take the path"):
+        verify(K4, with_rule(rules, rule, wrong, unreadable), paths, pairs=())
 
 
 def test_the_verifier_refuses_a_group_whose_buckets_give_a_path_another_share() -> None:
