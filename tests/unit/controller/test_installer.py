@@ -4,7 +4,7 @@ from typing import Any
 
 from controller.installer import Installer, Outcome, Target, add_missing, turns
 from dataplane.flips import along
-from dataplane.rules import FlowRule, Match, PushLabel, SetLabel, SwitchRules, Table
+from dataplane.rules import RATE_CAP_ID_BASE, FlowRule, Match, PushLabel, RateCap, SetLabel, SwitchRules, Table
 from topologies.fabric import Fabric, Link, LinkId, Node, NodeKind
 
 
@@ -83,6 +83,23 @@ def test_no_plan_puts_more_on_a_switch_than_it_could_come_back_with():
     installer.aim(Target({"s1": SwitchRules(many(32_760))}))
 
     assert "32770 flows, more than 32768" in outcomes[-1].errors["s1"]
+    assert not switch.operations
+
+
+def test_meters_old_and_new_count_together_against_what_a_switch_may_hold():
+    clock, switch = Clock(), Obedient()
+    outcomes: list[Outcome] = []
+    installer = Installer(clock, outcomes.append)  # type: ignore[arg-type]
+    old, new = (
+        frozenset(RateCap(RATE_CAP_ID_BASE + number, 1000, 300) for number in range(first, first + 5000))
+        for first in (0, 5000)
+    )
+    installer.connected("s1", switch, SwitchRules(meters=old))  # type: ignore[arg-type]
+
+    installer.aim(Target({"s1": SwitchRules(meters=new)}))
+
+    assert "10000 meters, more than 8192" in outcomes[-1].errors["s1"]
+    assert outcomes[-1].crowded
     assert not switch.operations
 
 
