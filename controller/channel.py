@@ -29,8 +29,9 @@ from types import MappingProxyType
 
 from controller import framework
 from controller.backoff import Backoff
-from controller.connection import ChannelLimits, Connection
+from controller.connection import Connection
 from controller.framing import Violation
+from controller.limits import ChannelLimits
 from controller.packetqueue import PacketQueue
 from controller.pending import BatchResult, NoAnswer, Refusal, RequestRefused
 from controller.places import Places

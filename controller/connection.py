@@ -9,8 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import socket
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
 from controller import bundles, framework
@@ -28,8 +27,10 @@ from controller.framing import (
     multipart,
     read_header,
 )
+from controller.limits import ChannelLimits
 from controller.liveness import Liveness
 from controller.pending import ANSWERS, BatchResult, NoAnswer, Pending, RequestRefused, Waiter, answer_limits
+from controller.portbook import PortBook
 from controller.sendqueue import CHUNK_BYTES, Budget, SendQueue
 from controller.tls import TlsSocket
 from controller.turns import TURN_S, Account, Turns
@@ -39,51 +40,6 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _ETH_TYPE_LLDP = b"\x88\xcc"
-
-
-@dataclass(frozen=True, slots=True)
-class ChannelLimits:
-    """How much a switch may ask of the daemon.
-
-    Attributes
-    ----------
-    echo_after_s, silent_after_s : float
-        A switch that said nothing for so long is asked whether it lives, and is dropped.
-    max_echo_s : float
-        Longest time for an answer to that from a switch that says other things meanwhile: it does not read.
-    max_message_bytes, max_hello_bytes : int
-        Longest message (some types are bound more tightly, see `controller.framing`), and longest first message.
-    max_flow_reply_bytes, max_group_reply_bytes, max_reply_bytes : int
-        Longest answer to one request, over all its parts: for flows (100,000 of ours are 20 MB), for groups (8,192 of
-        ours, with twenty buckets each), for anything else (the counters of all ports are less than half of it).
-    max_reply_elements : int
-        How many flows, groups, … one answer may list.
-    max_ports : int
-        Ports of one switch.
-    max_queued_messages, max_queued_bytes : int
-        What may wait to be sent to one switch before it is disconnected.
-    max_queued_bytes_in_all : int
-        What may wait for all together: beyond, whoever has more than an equal part of it is disconnected.
-    max_connections, max_half_open : int
-        Connections in all, and those whose handshake is not over.
-    """
-
-    handshake_timeout_s: float = 5.0
-    echo_after_s: float = 0.75
-    silent_after_s: float = 2.5
-    max_echo_s: float = 15.0
-    max_message_bytes: int = 65_535
-    max_hello_bytes: int = 4_096
-    max_flow_reply_bytes: int = 32 << 20
-    max_group_reply_bytes: int = 8 << 20
-    max_reply_bytes: int = 1 << 20
-    max_reply_elements: int = 1 << 18
-    max_ports: int = 4_096
-    max_queued_messages: int = 16_384
-    max_queued_bytes: int = 16 << 20
-    max_queued_bytes_in_all: int = 256 << 20
-    max_connections: int = 1_024
-    max_half_open: int = 256
 
 
 class Registry(Protocol):
@@ -129,7 +85,7 @@ class Connection(framework.Datapath):
         Address and port of the switch's end.
     fingerprint : str or None
         Of the certificate that the switch has shown: SHA-256, in hexadecimal digits; None without TLS.
-    port_descriptions : dict of int to OFPPort
+    port_descriptions : mapping of int to OFPPort
         All ports, kept up to date.
     close_reason : str or None
         Why it was closed; None while it is open.
@@ -167,12 +123,12 @@ class Connection(framework.Datapath):
         self._liveness = Liveness(limits.echo_after_s, limits.silent_after_s, limits.max_echo_s, now_s)
         self._delivering = 0
         self._queueing = False
-        self._port_news: dict[int, tuple[Any, ...]] = {}
         self._ports_xid: int | None = None
         self.was_up = False
         self.peer = f"{address[0]}:{address[1]}"
         self.fingerprint: str | None = None
-        self.port_descriptions: dict[int, Any] = {}
+        self._port_book = PortBook(limits.max_ports)
+        self.port_descriptions: Mapping[int, Any] = self._port_book.descriptions
         self.close_reason: str | None = None
         super().__init__(sock, address)
         # Last: it takes a part of the budget, which only `close` gives back.
@@ -506,11 +462,10 @@ class Connection(framework.Datapath):
 
     def deliver_port_news(self) -> None:
         """Hand the application what is new of one port."""
-        if self.close_reason is None and self._port_news:
-            number = next(iter(self._port_news))
-            for status in self._port_news.pop(number):
+        if self.close_reason is None and self._port_book.has_news:
+            for status in self._port_book.take_news():
                 self._deliver(status)
-            if self._port_news:
+            if self._port_book.has_news:
                 self._registry.port_news(self)
 
     def _parse(self, header: Header, message: bytes) -> Any:
@@ -539,7 +494,7 @@ class Connection(framework.Datapath):
         if header.xid != self._ports_xid or kind != ofproto.OFPMP_PORT_DESC:
             raise Violation("reply", "answered the request for its ports with something else")
         for port in self._parse(header, message).body:
-            self._port_described(port)
+            self._port_book.described(port)
         if not more:
             self._registry.handshake_over(self)
             self._phase = Phase.UP
@@ -548,23 +503,11 @@ class Connection(framework.Datapath):
             self.state = MAIN
             self._announce(MAIN)
 
-    def _port_described(self, port: Any) -> None:
-        self.port_descriptions[port.port_no] = port
-        if len(self.port_descriptions) > self._limits.max_ports:
-            raise Violation("ports", f"has more than {self._limits.max_ports} ports")
-
     def _port_changed(self, status: Any) -> None:
-        number = status.desc.port_no
-        if status.reason == ofproto.OFPPR_DELETE:
-            self.port_descriptions.pop(number, None)
-        else:
-            self._port_described(status.desc)
-        if self._phase is not Phase.UP:
-            return
-        # Of a port that changes faster than the application listens, the latest state is told, and that it was down.
-        lost = [old for old in self._port_news.get(number, ()) if _is_lost(old)]
-        self._port_news[number] = (*lost[:1], status)
-        self._registry.port_news(self)
+        self._port_book.changed(status)
+        if self._phase is Phase.UP:
+            self._port_book.add_news(status)
+            self._registry.port_news(self)
 
     def _error_came(self, header: Header, message: bytes) -> None:
         error = self._parse(header, message)
@@ -603,9 +546,3 @@ class Connection(framework.Datapath):
             self.ofp_brick.send_event_to_observers(event, state)
         finally:
             self._delivering -= 1
-
-
-def _is_lost(status: Any) -> bool:
-    """Whether a port's status says that it is gone or has no link."""
-    down = status.desc.state & ofproto.OFPPS_LINK_DOWN or status.desc.config & ofproto.OFPPC_PORT_DOWN
-    return bool(status.reason == ofproto.OFPPR_DELETE or down)
