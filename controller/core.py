@@ -6,7 +6,6 @@ published as values.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
@@ -18,6 +17,7 @@ from controller.commits import AccountedSwitch
 from controller.config import Config
 from controller.cordons import Cordons
 from controller.damping import Damping
+from controller.departures import Departures
 from controller.discovery import Change, Discovery, PortId
 from controller.eventlog import WRITE_S, EventLog
 from controller.expectation import expectation
@@ -44,7 +44,6 @@ from controller.service import (
 from controller.settling import Settling
 from controller.statuses import link_statuses, switch_statuses
 from controller.store import Store
-from controller.strangers import Hold, Strangers
 from controller.suspects import Suspects
 from controller.view import View, build_view, missing_notices, switch_name
 from controller.welcome import Welcomes
@@ -61,7 +60,6 @@ STATUS_S = 0.5
 """Longest time for which published loads and counts stay as they are."""
 _PORTS_AT_ONCE = 128
 """A switch may have thousands: so many are taken in or forgotten before others have their turn."""
-_LOOKS_A_TICK = 8
 
 _COUNTED_ONLY = frozenset({"port-up", "port-edge", "link-seen"})
 
@@ -158,11 +156,13 @@ class Core:
         default = DefaultRouting(config.routing.default)
         self._welcomes = Welcomes(runtime, self._events, self._foreign, default, self._is_there, self._ready)
         self._audit = Audit(runtime, self._events, self._foreign, self._lacks)
-        self._strangers = Strangers(self._hold)
-        self._leaving: deque[int] = deque()
+        self._departures = Departures(
+            self._switches, self._discovery, self._hosts, self._keeper, self._name,
+            self._forget_port, self._switch_forgotten,
+        )  # fmt: skip
+        self._strangers = self._departures.strangers
         # Ports that a switch has spoken of while its list of ports is taken in.
         self._spoken_of: dict[int, set[int]] = {}
-        self._in_use: tuple[PlanStatus | None, frozenset[str]] = (None, frozenset())
         self._first_switch_s: float | None = None
         self._dirty = self._urgent = False
         self._changed_s = runtime.now_s()
@@ -255,49 +255,11 @@ class Core:
             self._strangers.went(dpid, self._discovery.port_count(dpid), self._runtime.now_s())
         self._touch(urgent=False)
 
-    def _hold(self, dpid: int) -> Hold:
-        """What speaks for keeping an undeclared switch that is away."""
-        plan = self._keeper.plan
-        if self._in_use[0] is not plan:
-            paths = plan.paths if plan is not None else ()
-            self._in_use = plan, frozenset(link.node for path in paths for link in path.links)
-        hosts = {host.name for port in self._hosts.ports_of(dpid) for host in self._hosts.at(port)}
-        if self._name(dpid) in self._in_use[1] or (
-            hosts and any(not hosts.isdisjoint(job.ranks) for job in self._jobs.wanted())
-        ):
-            return Hold.USE
-        return Hold.CABLE if self._discovery.is_linked_to_connected(dpid) else Hold.NOTHING
-
-    def _forget_strangers(self, now_s: float) -> None:
-        """Forget undeclared switches that have been away for too long, or are too many, a few ports at a time."""
-        for dpid in self._strangers.due(now_s, _LOOKS_A_TICK):
-            self._leaving.append(dpid)
-            self._events.note("switch-forgotten", f"switch {self._name(dpid)} is away, and is forgotten with its hosts")
-        left = _PORTS_AT_ONCE
-        while left > 0 and self._leaving:
-            dpid = self._leaving[0]
-            if dpid in self._switches:
-                # It is back, and what it has is taken from it.
-                self._leaving.popleft()
-                continue
-            for at in self._hosts.ports_of(dpid):
-                left -= len(self._hosts.at(at))
-                self._hosts.forget_at(at)
-                if left <= 0:
-                    break
-            for at in self._discovery.forget_switch(dpid, max(left, 0)):
-                self._forget_port(at)
-                left -= 1
-            # A switch without any ports is work too.
-            left -= 1
-            if not self._discovery.port_count(dpid) and not self._hosts.ports_of(dpid):
-                self._leaving.popleft()
-                self._discovery.forget_switch(dpid)
-                self._keeper.forgotten(self._name(dpid))
-                self._foreign.forget(self._name(dpid))
-                self._addresses.pop(dpid, None)
-                del self._names[dpid]
-            self._touch(urgent=False)
+    def _switch_forgotten(self, dpid: int) -> None:
+        self._keeper.forgotten(self._name(dpid))
+        self._foreign.forget(self._name(dpid))
+        self._addresses.pop(dpid, None)
+        del self._names[dpid]
 
     def port_changed(self, dpid: int, port: Port, *, gone: bool) -> None:
         """A port appeared, changed or went."""
@@ -374,7 +336,10 @@ class Core:
                 self._discovery.contested.discard(port)
                 self._touch(urgent=False)
         self._took(self._watch.tick(now_s))
-        self._forget_strangers(now_s)
+        for dpid in self._departures.begin(now_s):
+            self._events.note("switch-forgotten", f"switch {self._name(dpid)} is away, and is forgotten with its hosts")
+        if self._departures.go_on(_PORTS_AT_ONCE):
+            self._touch(urgent=False)
         if self._damping.is_due(now_s):
             self._touch(urgent=False)
         if self._dirty and self._view_pace.allows(now_s, urgent=self._urgent):
