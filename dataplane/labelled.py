@@ -25,8 +25,10 @@ class Labelled:
 
     Attributes
     ----------
-    crossings : list of dict of Crossing to int
-        By link, the packets that are sent into it, and where they go.
+    crossings : dict of int to dict of Crossing to int
+        By link, the packets that are sent into it, and where they go, since `begin`.
+    labels : set of int
+        The labels that they are given at first.
     """
 
     def __init__(
@@ -39,7 +41,12 @@ class Labelled:
         self._trees = trees
         self._addresses = {one.host.id: one.host.ip for one in self._wiring.attached}
         self._keeping: dict[tuple[int, int, int], bool] = {}
-        self.crossings: list[dict[Crossing, int]] = [{} for _ in self._wiring.links]
+        self.begin()
+
+    def begin(self) -> None:
+        """Forget what was sent so far."""
+        self.crossings: dict[int, dict[Crossing, int]] = {}
+        self.labels: set[int] = set()
 
     def ways(self, source: Attached, address: str, rules: Sequence[FlowRule]) -> tuple[frozenset[Path] | None, bool]:
         """Where rules for packets from one host to one address lead.
@@ -68,7 +75,7 @@ class Labelled:
 
     def _cross(self, ways: Ways, atoms: int) -> None:
         for link, crossing in ways.crossings:
-            crossings = self.crossings[self._wiring.link_number[link]]
+            crossings = self.crossings.setdefault(self._wiring.link_number[link], {})
             crossings[crossing] = crossings.get(crossing, 0) | atoms
 
     def _begin(self, source: Attached, rule: FlowRule) -> Ways:
@@ -82,6 +89,7 @@ class Labelled:
         return self._onward(Crossing(source.switch, source.port, doing, None))
 
     def _follow(self, switch: int, in_port: int, label: int) -> Ways:
+        self.labels.add(label)
         tree = self._trees.of(label)
         if (switch, in_port) in tree:
             ways = tree[switch, in_port]

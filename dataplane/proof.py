@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Container, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from typing import TypeAlias
 
@@ -14,6 +13,7 @@ from dataplane.network import VerificationError
 from dataplane.reading import SwitchReading
 from dataplane.remembered import Remembered
 from dataplane.rules import ETH_TYPE_ARP, ETH_TYPE_IPV4, Table
+from dataplane.senders import Sender
 from dataplane.survival import LabelGuard
 from dataplane.trial import Trial
 from dataplane.unlabelled import Unlabelled
@@ -22,26 +22,6 @@ from solver.routing import Path
 from topologies.fabric import Fabric
 
 Pair: TypeAlias = tuple[str, str]
-
-
-@dataclass(frozen=True, slots=True)
-class _Sender:
-    """What a host sends, by where it goes.
-
-    Attributes
-    ----------
-    asked : int
-        All that is looked at.
-    by_default : int
-        What default routing is proved to bring there, or to end.
-    doubtful : int
-        What is not proved to be right.
-    """
-
-    one: Attached
-    asked: int
-    by_default: int
-    doubtful: int
 
 
 class Proof:
@@ -146,17 +126,22 @@ class Proof:
         """
         default, guard = memory.begin(self._wiring, self._readings, space)
         labelled = Labelled(default, self._readings, guard, memory.trees)
-        senders = [self._sender(one, default, labelled) for one in self._wiring.attached]
+        senders = [self._sender(one, default, labelled, memory) for one in self._wiring.attached]
+        memory.senders.found(senders, memory.trees.passing)
         slow = [(sender, sender.doubtful) for sender in senders if sender.doubtful]
         for sender, atoms in slow:
             self._send(self._whole, sender, atoms, default)
         count = sum((sender.asked & default.must[sender.one.switch] & space.ipv4).bit_count() for sender in senders)
-        return count, self._fail(senders, slow, default, labelled, guard, memory) if failures else {}
+        return count, self._fail(senders, slow, default, guard, memory) if failures else {}
 
-    def _sender(self, one: Attached, default: Unlabelled, labelled: Labelled) -> _Sender:
+    def _sender(self, one: Attached, default: Unlabelled, labelled: Labelled, memory: Remembered) -> Sender:
         """What a host sends to whom, by which table, and what of it is not proved to be right."""
         space, reading, must = default.space, self._readings[one.switch], default.must[one.switch]
         asked = self._asked(one, default)
+        seen = asked, reading.sent_by(one.host.ip or ""), self._wanted.get(one.host.id, {})
+        if (known := memory.senders.known(one.host.id, seen)) is not None:
+            return known
+        labelled.begin()
         by_default, doubtful = 0, 0
         for eth_type in (ETH_TYPE_IPV4, ETH_TYPE_ARP):
             atoms = asked & space.all_of(eth_type)
@@ -172,7 +157,8 @@ class Proof:
                 raise Unreadable(f"{reading.pipeline.name} looks up what hosts send in table {table.name}")
         doubtful |= self._unmarked(one, reading, default)
         doubtful |= by_default & ~default.from_host(one.switch, one.port)
-        return _Sender(one, asked, by_default & ~doubtful, doubtful)
+        labels = frozenset(labelled.labels)
+        return Sender(one, asked, by_default & ~doubtful, doubtful, labelled.crossings, labels, seen)
 
     def _asked(self, one: Attached, default: Unlabelled) -> int:
         """The destinations to look at from a host."""
@@ -192,7 +178,7 @@ class Proof:
             if not atom & atoms:
                 continue
             ways, by_default = labelled.ways(one, address, rules)
-            wanted = self._planned.get((one.host.id, self._named.get(address, "")))
+            wanted = self._wanted.get(one.host.id, {}).get(self._named.get(address, ""))
             if ways is None or (wanted is not None and (by_default or ways != wanted)):
                 strayed |= atom
             if not by_default:
@@ -203,7 +189,7 @@ class Proof:
         """Targets of planned pairs for which there is no classify rule."""
         ruled = reading.planned_from(one.host.ip or "")
         missing = 0
-        for target in self._targets.get(one.host.id, ()):
+        for target in self._wanted.get(one.host.id, {}):
             if (self._fabric.node_by_id[target].ip or "") not in ruled:
                 missing |= default.of_host[target] & default.space.ipv4
         return missing
@@ -214,14 +200,14 @@ class Proof:
         return {one.host.ip or "": one.host.id for one in self._wiring.attached}
 
     @cached_property
-    def _targets(self) -> dict[str, list[str]]:
-        """The targets of planned pairs by source."""
-        found: dict[str, list[str]] = {}
-        for source, target in self._planned:
-            found.setdefault(source, []).append(target)
+    def _wanted(self) -> dict[str, dict[str, set[Path]]]:
+        """The ways of planned pairs by source and target."""
+        found: dict[str, dict[str, set[Path]]] = {}
+        for (source, target), ways in self._planned.items():
+            found.setdefault(source, {})[target] = ways
         return found
 
-    def _send(self, trial: Trial, sender: _Sender, atoms: int, default: Unlabelled) -> None:
+    def _send(self, trial: Trial, sender: Sender, atoms: int, default: Unlabelled) -> None:
         """Send what could not be proved to be right, one packet for each class."""
         for eth_type, address in default.space.samples(atoms & sender.asked):
             target = self._named.get(address)
@@ -232,10 +218,9 @@ class Proof:
 
     def _fail(
         self,
-        senders: Sequence[_Sender],
-        slow: Sequence[tuple[_Sender, int]],
+        senders: Sequence[Sender],
+        slow: Sequence[tuple[Sender, int]],
         default: Unlabelled,
-        labelled: Labelled,
         guard: LabelGuard,
         memory: Remembered,
     ) -> dict[Cable, int]:
@@ -246,8 +231,6 @@ class Proof:
         for cable in wiring.cables:
             outage = memory.take(cable, default, guard)
             outage.fall_back_unlabelled(entering)
-            for link in cable:
-                outage.fall_back_labelled(labelled.crossings[link].items())
             if outage.doubtful or slow:
                 trial = self._trial(cable)
                 for sender in senders if outage.doubtful else ():
@@ -263,4 +246,5 @@ class Proof:
                 if lost:
                     cut_off[cable] = lost
             memory.keep(cable, outage)
+        memory.senders.all_seen()
         return cut_off

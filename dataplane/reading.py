@@ -260,6 +260,10 @@ class SwitchReading:
                 pairs.setdefault(source, {}).setdefault(target, []).append(rule)
         return pairs, others
 
+    def sent_by(self, address: str) -> tuple[object, ...]:
+        """All of the classify table that packets of a host may meet."""
+        return self.planned_from(address), self._classify[1]
+
     def is_passed_on(self, eth_type: int) -> bool:
         """Whether the classify table hands packets that no rule of a pair takes to the default table."""
         for rule in self._classify[1]:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataplane.addresses import AddressSpace
 from dataplane.reading import SwitchReading
 from dataplane.rules import Table
+from dataplane.senders import Senders
 from dataplane.survival import LabelGuard, Outage
 from dataplane.trees import LabelTrees
 from dataplane.unlabelled import Unlabelled
@@ -26,10 +27,12 @@ class Remembered:
     ----------
     readings : list of SwitchReading
         Those of the proof that goes on, by switch; what is kept looks labels up in them.
+    senders : Senders
     """
 
     def __init__(self) -> None:
         self.trees = LabelTrees()
+        self.senders = Senders()
         self.readings: list[SwitchReading] = []
         self._wired: tuple[Fabric, Wiring] | None = None
         self._default: tuple[Unlabelled, LabelGuard] | None = None
@@ -59,6 +62,7 @@ class Remembered:
         if known is not None and known[0].wiring is wiring and known[0].space is space and self._routes_stay(readings):
             self.readings[:] = readings
             changed = self.trees.renew(wiring, known[1], readings)
+            self.senders.forget(changed)
             self._outages = {
                 cable: outage
                 for cable, outage in self._outages.items()
@@ -66,6 +70,7 @@ class Remembered:
             }
             return known
         self._default, self._outages, self._entered = None, {}, None
+        self.senders.forget(None)
         self.readings = list(readings)
         default = Unlabelled(wiring, self.readings, space)
         guard = LabelGuard(default, self.readings)
@@ -95,8 +100,13 @@ class Remembered:
         return self._entered[1]
 
     def take(self, cable: Cable, default: Unlabelled, guard: LabelGuard) -> Outage:
-        """What is known of a cable that is down; it is not known any more until it is kept again."""
-        return self._outages.pop(cable, None) or Outage(default, self.readings, guard, cable)
+        """What is known of a cable that is down, shown all that is sent into it; unknown until it is kept again."""
+        outage = self._outages.pop(cable, None)
+        is_new = outage is None
+        outage = outage or Outage(default, self.readings, guard, cable)
+        for link in cable:
+            outage.fall_back_labelled(self.senders.into(link, all_of_them=is_new))
+        return outage
 
     def keep(self, cable: Cable, outage: Outage) -> None:
         """Remember what was proved while a cable is down, where nothing was doubtful."""
